@@ -1,0 +1,117 @@
+"""A causal language model in two halves: hidden states, and their projection to the vocabulary.
+
+The projection is the expensive half (a vocabulary of 262 k words × 512 positions is half a gigabyte of
+floats a block), so whoever needs logits only at some positions takes the hidden states of all and
+projects the few: `head(backbone(ids)[rows, positions])`.
+
+    model(ids).logits == head(backbone(ids))        the only promise; `check_split` tests it on a model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from unlearning.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    Backbone = Callable[..., torch.Tensor]
+    Head = Callable[[torch.Tensor], torch.Tensor]
+
+# Model types that multiply their logits by a number of their configuration, and its name; the others in
+# transformers that have such a number divide by it.
+_MULTIPLIED = {
+    "cohere": "logit_scale",
+    "cohere2": "logit_scale",
+    "hyperclovax": "logits_scaling",
+}
+_DIVIDED = {"granite", "granitemoe", "granitemoehybrid", "granitemoeshared"}
+
+
+def split(model: Any) -> tuple[Backbone, Head]:
+    """The two halves of a causal language model, plain or wrapped by peft.
+
+    Both run the model's own modules, so adapters that are switched on (or off) act as they do in the
+    whole model, and gradients flow. Under DistributedDataParallel call them from inside the wrapped
+    module's `forward`, or gradients are not shared between ranks.
+
+    Returns:
+        backbone: `(input_ids [batch, time], attention_mask [batch, time] | None, **more)` → hidden
+            states [batch, time, width], final norm included. `more` goes to the model (`position_ids`).
+        head: hidden states [..., width] → logits [..., vocab], scaling and soft cap included.
+
+    Raises:
+        ModelError: if the model has no separate output projection.
+    """
+    core = unwrap(model)
+    body, projection = getattr(core, "base_model", core), core.get_output_embeddings()
+    if body is core or projection is None:
+        raise ModelError(
+            f"{type(core).__name__} has no separate output projection.",
+            "Choose a decoder-only language model (Llama, Qwen, Gemma, GPT-2 and the like).",
+        )
+    finish = _finish(core.config.get_text_config())
+
+    def backbone(input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **more: Any) -> torch.Tensor:
+        output = body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, return_dict=True, **more)
+        hidden: torch.Tensor = output.last_hidden_state  # [batch, time, width]
+        return hidden
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        return finish(projection(hidden))
+
+    return backbone, head
+
+
+def unwrap(model: Any) -> Any:
+    """The transformers model inside a peft wrapper, adapters still in place; any other model unchanged."""
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        return model.get_base_model()
+    return model
+
+
+def check_split(model: Any) -> None:
+    """Compare both halves with the whole model on a few tokens; costs two tiny forward passes.
+
+    For models from outside the catalogue, whose architecture may treat its logits in a way not known here.
+
+    Raises:
+        ModelError: if they differ.
+    """
+    import torch
+
+    backbone, head = split(model)
+    ids = torch.arange(4, device=next(model.parameters()).device)[None]  # [1, 4]
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            whole, halves = model(input_ids=ids).logits.float(), head(backbone(ids)).float()
+    finally:
+        model.train(training)
+    if not torch.allclose(whole, halves, rtol=1e-2, atol=1e-2):
+        raise ModelError(
+            f"{type(unwrap(model)).__name__} treats its logits in a way this program does not know "
+            f"(largest difference {(whole - halves).abs().max():.2g}).",
+            "Choose a model of another architecture (Llama, Qwen, Gemma, GPT-2 and the like).",
+        )
+
+
+def _finish(config: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What the architecture does to its logits after the projection, in its own order: scale, then cap."""
+    import torch
+
+    kind = config.model_type
+    factor = float(getattr(config, _MULTIPLIED[kind])) if kind in _MULTIPLIED else 1.0
+    if kind in _DIVIDED:
+        factor = 1.0 / float(config.logits_scaling)
+    cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2; None in Gemma 3
+
+    def finish(logits: torch.Tensor) -> torch.Tensor:
+        if factor != 1.0:
+            logits = logits * factor
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    return finish
