@@ -17,8 +17,8 @@ from transformers import (
 from unlearning.errors import ModelError
 from unlearning.models.heads import check_split, split
 
-SMALL = dict(vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
-GROUPED = SMALL | dict(num_key_value_heads=2)
+SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+GROUPED = SMALL | {"num_key_value_heads": 2}
 CONFIGS = {
     "llama": LlamaConfig(**GROUPED),
     "gpt2": GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0),
