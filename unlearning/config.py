@@ -55,7 +55,7 @@ class TextSettings(Section):
         0.1,
         ge=0.0,
         le=0.5,
-        description="Share of the blocks that no stage trains on: shows whether forgetting reaches text it was not shown.",
+        description="Share of the blocks that is taught but never reinforced, labelled or fine-tuned on: shows whether forgetting reaches text it was not shown.",
     )
 
 

@@ -9,7 +9,8 @@ projects the few: `head(backbone(ids)[rows, positions])`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import ModelError
@@ -30,12 +31,16 @@ _MULTIPLIED = {
 _DIVIDED = {"granite", "granitemoe", "granitemoehybrid", "granitemoeshared"}
 
 
-def split(model: Any) -> tuple[Backbone, Head]:
+def split(model: Any, float_head: bool = False) -> tuple[Backbone, Head]:
     """The two halves of a causal language model, plain or wrapped by peft.
 
     Both run the model's own modules, so adapters that are switched on (or off) act as they do in the
     whole model, and gradients flow. Under DistributedDataParallel call them from inside the wrapped
     module's `forward`, or gradients are not shared between ranks.
+
+    Args:
+        model: The model.
+        float_head: Project in float32 whatever the model's own type, for whoever compares logits.
 
     Returns:
         backbone: `(input_ids [batch, time], attention_mask [batch, time] | None, **more)` → hidden
@@ -53,6 +58,7 @@ def split(model: Any) -> tuple[Backbone, Head]:
             "Choose a decoder-only language model (Llama, Qwen, Gemma, GPT-2 and the like).",
         )
     finish = _finish(core.config.get_text_config())
+    project = _in_float(projection) if float_head else projection
 
     def backbone(input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **more: Any) -> torch.Tensor:
         output = body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, return_dict=True, **more)
@@ -60,9 +66,22 @@ def split(model: Any) -> tuple[Backbone, Head]:
         return hidden
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
-        return finish(projection(hidden))
+        return finish(project(hidden))
 
     return backbone, head
+
+
+def _in_float(projection: Any) -> Head:
+    """The projection with float32 weights (a copy, unless they are float32 already)."""
+    from torch.func import functional_call
+
+    weights = {name: weight.detach().float() for name, weight in projection.named_parameters()}
+
+    def project(hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = functional_call(projection, weights, (hidden.float(),))
+        return logits
+
+    return project
 
 
 def unwrap(model: Any) -> Any:
@@ -84,13 +103,8 @@ def check_split(model: Any) -> None:
 
     backbone, head = split(model)
     ids = torch.arange(4, device=next(model.parameters()).device)[None]  # [1, 4]
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            whole, halves = model(input_ids=ids).logits.float(), head(backbone(ids)).float()
-    finally:
-        model.train(training)
+    with reading(model):
+        whole, halves = model(input_ids=ids).logits.float(), head(backbone(ids)).float()
     if not torch.allclose(whole, halves, rtol=1e-2, atol=1e-2):
         raise ModelError(
             f"{type(unwrap(model)).__name__} treats its logits in a way this program does not know "
@@ -115,3 +129,19 @@ def _finish(config: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     return finish
+
+
+@contextmanager
+def reading(model: Any) -> Iterator[None]:
+    """Read with a model without training it: no dropout, no gradients; every module's mode is put back after."""
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        # not inference_mode: a cache that a module fills here must still serve training afterwards
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,288 @@
+"""Generic labels: what a model that never read the text would have predicted (WHP §2–4, Algorithm 1).
+
+For each block two forward passes, the baseline's on the translated block and the reinforced model's on the
+original; then, position by position, v = b − α · ReLU(r − b) (eq. 1). Logits live only for the few positions
+of a chunk; what is kept is the likeliest token, or the k likeliest and their probabilities.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearning.config import LabelSettings
+from unlearning.methods.examples import Example
+from unlearning.methods.losses import chunks
+from unlearning.models.heads import split
+from unlearning.models.loading import encode
+from unlearning.text.anchors import Dictionary
+from unlearning.text.translation import (
+    Encoded,
+    Mask,
+    PositionMap,
+    Translated,
+    draw_translations,
+    position_map,
+    translate,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    Role = Callable[[], AbstractContextManager[Any]]  # `with role() as model:`
+
+NO_ANCHORS = Dictionary(())
+
+
+def generic_logits(baseline: torch.Tensor, reinforced: torch.Tensor, alpha: float, centred: bool) -> torch.Tensor:
+    """v = b − α · ReLU(r − b) (WHP, eq. 1).
+
+    Args:
+        baseline: Logits of the baseline on the *translated* text, [n, vocab].
+        reinforced: Logits of the reinforced model on the original, [n, vocab].
+        alpha: α.
+        centred: Compare log-probabilities. Fine-tuning shifts all logits of a position by a constant, which
+            means nothing to a softmax but which the ReLU of raw logits takes for a rise of every token.
+    """
+    if centred:
+        baseline, reinforced = baseline.log_softmax(dim=-1), reinforced.log_softmax(dim=-1)
+    return baseline - alpha * (reinforced - baseline).relu()
+
+
+@dataclass
+class Draw:
+    """One translation of a block, as the baseline will read it."""
+
+    translated: Translated
+    target: Encoded
+    map: PositionMap
+    suppress: list[tuple[int, list[int]]]  # from this source position on, these tokens have been used
+
+
+@dataclass
+class Prepared:
+    """A block before any model has seen it."""
+
+    source: Encoded
+    draws: list[Draw] = field(default_factory=list)
+
+    @property
+    def mask(self) -> list[Mask]:
+        """Why each position has a label or not; it has one if any draw gives it one."""
+        return [min(options) for options in zip(*(draw.map.mask for draw in self.draws), strict=True)]
+
+
+def prepare(text: str, dictionary: Dictionary, tokenizer: Any, settings: LabelSettings, seed: str) -> Prepared:
+    """Translate a block and map its positions, once for each draw.
+
+    Args:
+        text: The block.
+        dictionary: The anchors; ignored if the settings switch anchors off.
+        tokenizer: Any fast tokenizer.
+        settings: Draws, inner alignment, anchors on or off.
+        seed: Names the block, so that its draws do not depend on which blocks came before.
+    """
+    anchors = dictionary if settings.use_anchors else NO_ANCHORS
+    generator = random.Random(seed)
+    prepared = Prepared(Encoded(*encode(tokenizer, text)))
+    for _ in range(settings.draws):
+        translated = translate(text, anchors, draw_translations(anchors, generator))
+        target = Encoded(*encode(tokenizer, translated.text))
+        mapped = position_map(prepared.source, target, translated, settings.inner_alignment)
+        suppress = [(place, first_tokens(anchors.anchors[anchor].translations, tokenizer)) for place, anchor in mapped.used]
+        prepared.draws.append(Draw(translated, target, mapped, suppress))
+    return prepared
+
+
+def first_tokens(translations: Sequence[str], tokenizer: Any) -> list[int]:
+    """First token of every translation, as it stands after a blank and at the start of a line."""
+    spellings = [prefix + translation for translation in translations for prefix in (" ", "")]
+    encoded = tokenizer(spellings, add_special_tokens=False)["input_ids"]
+    return sorted({ids[0] for ids in encoded if ids})
+
+
+def label_blocks(
+    texts: Sequence[str],
+    dictionary: Dictionary,
+    tokenizer: Any,
+    baseline: Role,
+    reinforced: Role,
+    settings: LabelSettings,
+    seed: int = 0,
+    batch_blocks: int = 4,
+    only_changed: bool = False,
+    report_block: Callable[[int], None] = lambda done: None,
+) -> Iterator[Example]:
+    """Generic labels of every block.
+
+    Args:
+        texts: The blocks.
+        dictionary: Their anchors.
+        tokenizer: A fast tokenizer.
+        baseline: `with baseline() as model:` gives the baseline, free of any other role's adapter.
+        reinforced: Likewise the reinforced model.
+        settings: How labels are made.
+        seed: Seed of the draws of translations.
+        batch_blocks: Blocks in one forward pass.
+        only_changed: Keep a position only if its label is not what the baseline says on the original text; costs
+            another forward pass of the baseline.
+        report_block: Called with the number of blocks done.
+    """
+    for start in range(0, len(texts), batch_blocks):
+        group = [
+            prepare(text, dictionary, tokenizer, settings, f"{seed}/{index}")
+            for index, text in enumerate(texts[start : start + batch_blocks], start)
+        ]
+        yield from _label_group(group, baseline, reinforced, settings, only_changed)
+        report_block(start + len(group))
+
+
+def own_predictions(
+    texts: Sequence[str],
+    tokenizer: Any,
+    role: Role,
+    top_k: int,
+    batch_blocks: int = 4,
+    report_block: Callable[[int], None] = lambda done: None,
+) -> Iterator[Example]:
+    """The k likeliest next tokens of a model at every position of its own input: what the retain term keeps."""
+    settings = LabelSettings(use_anchors=False, use_reinforced=False, top_k=top_k, logits="raw")
+    return label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, batch_blocks, False, report_block)
+
+
+@dataclass
+class _Rows:
+    """Positions of a group of blocks whose labels are computed together: one row each."""
+
+    block: np.ndarray  # [n]
+    position: np.ndarray  # [n]
+
+
+def _label_group(
+    group: list[Prepared], baseline: Role, reinforced: Role, settings: LabelSettings, only_changed: bool
+) -> Iterator[Example]:
+    import torch
+
+    rows = _labelled_rows(group)
+    sources = [prepared.source.ids for prepared in group]
+    with torch.inference_mode():
+        with baseline() as model:
+            head = _float_head(model)
+            hidden_draws = [
+                _hidden_at(model, [p.draws[d].target.ids for p in group], rows.block, _mapped(group, rows, d))
+                for d in range(settings.draws)
+            ]
+            original = _hidden_at(model, sources, rows.block, rows.position) if only_changed else None
+        hidden_reinforced, reinforced_head = None, head
+        if settings.use_reinforced:
+            with reinforced() as model:
+                hidden_reinforced = _hidden_at(model, sources, rows.block, rows.position)
+                reinforced_head = _float_head(model)
+        found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        vocabulary = head(hidden_draws[0][:1]).shape[-1] if len(rows.block) else 1
+        for part in chunks(len(rows.block), vocabulary):
+            r = None if hidden_reinforced is None else reinforced_head(hidden_reinforced[part])
+            probs = _generic_probabilities([head(h[part]) for h in hidden_draws], r, group, rows, part, settings)
+            keep = np.ones(len(probs), bool)
+            if original is not None:
+                keep = (probs.argmax(-1) != head(original[part]).argmax(-1)).cpu().numpy()
+            found.append((*_top(probs, settings), keep))
+    yield from _regroup(group, rows, found)
+
+
+def _labelled_rows(group: list[Prepared]) -> _Rows:
+    places = [(b, i) for b, prepared in enumerate(group) for i, why in enumerate(prepared.mask) if why == Mask.LABELLED]
+    table = np.asarray(places, dtype=np.int64).reshape(-1, 2)
+    return _Rows(table[:, 0], table[:, 1])
+
+
+def _mapped(group: list[Prepared], rows: _Rows, draw: int) -> np.ndarray:
+    """Position in this draw's translation for each row; −1 where this draw gives the row no label."""
+    maps = [np.asarray(prepared.draws[draw].map.target, dtype=np.int64) for prepared in group]
+    return np.asarray([maps[b][i] for b, i in zip(rows.block, rows.position, strict=True)], dtype=np.int64)
+
+
+def _hidden_at(model: Any, sequences: Sequence[Sequence[int]], block: np.ndarray, position: np.ndarray) -> torch.Tensor:
+    """Hidden states [n, width] in float32 at some positions of a padded batch of sequences."""
+    import torch
+
+    time = max(len(ids) for ids in sequences)
+    ids = torch.zeros(len(sequences), time, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.as_tensor(sequence)
+        mask[row, : len(sequence)] = 1
+    backbone, _ = split(model)
+    hidden = backbone(ids.to(model.device), mask.to(model.device))  # [blocks, time, width]
+    return hidden[torch.from_numpy(block), torch.from_numpy(np.maximum(position, 0))].float()
+
+
+def _float_head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The vocabulary projection with logits in float32.
+
+    bfloat16 logits near 20 lie 0.125 apart, and α times the ReLU of that noise is a bias against every token.
+    """
+    _, head = split(model, float_head=True)
+    return head
+
+
+def _generic_probabilities(
+    baselines: list[torch.Tensor],
+    reinforced: torch.Tensor | None,
+    group: list[Prepared],
+    rows: _Rows,
+    part: slice,
+    settings: LabelSettings,
+) -> torch.Tensor:
+    """Mean over the draws of softmax(v / temperature), [rows of the part, vocab]."""
+    import torch
+
+    total = torch.zeros_like(baselines[0])
+    count = torch.zeros(len(total), 1, device=total.device)
+    for draw, b in enumerate(baselines):
+        row, token = _suppressed(group, rows, part, draw)
+        b[row, token] = b.mean(dim=-1)[row]
+        centred = settings.logits == "centred"
+        v = b if reinforced is None else generic_logits(b, reinforced, settings.alpha, centred)
+        present = torch.from_numpy(_mapped(group, rows, draw)[part] >= 0).to(total.device)[:, None]
+        total += (v / settings.temperature).softmax(dim=-1) * present
+        count += present
+    return total / count
+
+
+def _suppressed(group: list[Prepared], rows: _Rows, part: slice, draw: int) -> tuple[Any, Any]:
+    """Which tokens of which rows are first tokens of a translation that the block has used already."""
+    import torch
+
+    pairs = [
+        (row, token)
+        for row, (block, position) in enumerate(zip(rows.block[part], rows.position[part], strict=True))
+        for start, tokens in group[block].draws[draw].suppress
+        if start <= position
+        for token in tokens
+    ]
+    table = torch.as_tensor(pairs, dtype=torch.long).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _top(probs: torch.Tensor, settings: LabelSettings) -> tuple[np.ndarray, np.ndarray]:
+    """The label of each row: its likeliest token, or its k likeliest with probabilities that sum to one."""
+    k = 1 if settings.target == "argmax" else min(settings.top_k, probs.shape[-1])
+    top = probs.topk(k, dim=-1)
+    kept = top.values / top.values.sum(dim=-1, keepdim=True)
+    return top.indices.cpu().numpy(), kept.cpu().numpy()
+
+
+def _regroup(group: list[Prepared], rows: _Rows, found: list[Any]) -> Iterator[Example]:
+    """One example a block, out of rows that ran over all blocks of the group."""
+    ids = np.concatenate([part[0] for part in found]) if found else np.zeros((0, 1), np.int64)
+    probs = np.concatenate([part[1] for part in found]) if found else np.zeros((0, 1), np.float32)
+    keep = np.concatenate([part[2] for part in found]) if found else np.zeros(0, bool)
+    for index, prepared in enumerate(group):
+        mine = (rows.block == index) & keep
+        yield Example(np.asarray(prepared.source.ids, np.int32), rows.position[mine].astype(np.int32), ids[mine], probs[mine])

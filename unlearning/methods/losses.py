@@ -1,0 +1,123 @@
+"""The losses: short functions from model and batch to a sum over positions.
+
+A loss returns a *sum*, never a mean: the training loop divides by the number of targets of the whole optimiser
+step, which it knows beforehand, so that gradient accumulation and several processes are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from unlearning.methods.examples import Batch
+from unlearning.models.heads import split
+
+if TYPE_CHECKING:
+    import torch
+
+# Logits in memory at a time (floats). 2^24 is 64 MB: 341 positions of a 49 k vocabulary, 64 of a 262 k one.
+CHUNK_FLOATS = 2**24
+
+
+def batch_cross_entropy(model: Any, batch: Batch) -> torch.Tensor:
+    """Σ over targets of −Σ_k p_k log q_k, with q the model's next-token distribution.
+
+    With one candidate of probability 1 this is the usual cross-entropy; with a distribution its gradient is
+    that of KL(p ‖ q), from which it differs by the entropy of p (`target_entropy`).
+    """
+    backbone, head = split(model)
+    hidden = backbone(batch.ids, batch.attention_mask)  # [batch, time, width]
+    chosen = hidden.flatten(0, 1)[batch.rows]  # [n, width]
+    return chunked_cross_entropy(chosen, head, head_parameters(model), batch.target_ids, batch.target_probs)
+
+
+def target_entropy(batch: Batch) -> torch.Tensor:
+    """Σ over targets of the entropy of the target: what no model can go below."""
+    probs = batch.target_probs
+    return -(probs * probs.clamp_min(1e-12).log()).sum()
+
+
+def head_parameters(model: Any) -> list[torch.Tensor]:
+    """The parameters of the vocabulary projection that are being trained (none with low-rank adapters)."""
+    return [weight for weight in model.get_output_embeddings().parameters() if weight.requires_grad]
+
+
+def cross_entropy(logits: torch.Tensor, target_ids: torch.Tensor, target_probs: torch.Tensor) -> torch.Tensor:
+    """Sum over rows of −Σ_k p_k log softmax(logits)_k.
+
+    Args:
+        logits: [n, vocab].
+        target_ids: [n, k].
+        target_probs: [n, k].
+    """
+    logits = logits.float()
+    normaliser = logits.logsumexp(dim=-1, keepdim=True)  # [n, 1]
+    return (target_probs * (normaliser - logits.gather(1, target_ids))).sum()
+
+
+def chunked_cross_entropy(
+    hidden: torch.Tensor,
+    head: Callable[[torch.Tensor], torch.Tensor],
+    parameters: list[torch.Tensor],
+    target_ids: torch.Tensor,
+    target_probs: torch.Tensor,
+    chunk_floats: int = CHUNK_FLOATS,
+) -> torch.Tensor:
+    """`cross_entropy(head(hidden), …)` without ever holding all the logits.
+
+    The gradient of a chunk is taken as soon as its loss is known, while its logits are there, and only the
+    gradients of hidden states and head survive. No work is done twice.
+
+    Args:
+        hidden: [n, width].
+        head: Hidden states → logits [n, vocab].
+        parameters: Trainable parameters of the head.
+        target_ids: [n, k].
+        target_probs: [n, k].
+        chunk_floats: Most logits to hold at a time.
+    """
+    import torch
+
+    class Chunked(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, hidden: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+            total = hidden.new_zeros((), dtype=torch.float32)
+            gradients = [torch.zeros_like(weight) for weight in parameters]
+            hidden_gradient = torch.empty_like(hidden)
+            for rows in chunks(len(hidden), vocabulary, chunk_floats):
+                with torch.enable_grad():
+                    part = hidden[rows].detach().requires_grad_()
+                    loss = cross_entropy(head(part), target_ids[rows], target_probs[rows])
+                    found = torch.autograd.grad(loss, [part, *parameters])
+                total += loss.detach()
+                hidden_gradient[rows] = found[0]
+                for gradient, addend in zip(gradients, found[1:], strict=True):
+                    gradient += addend
+            ctx.save_for_backward(hidden_gradient, *gradients)
+            return total
+
+        @staticmethod
+        def backward(ctx: Any, upstream: torch.Tensor) -> Any:  # type: ignore[override]
+            return tuple((upstream * gradient).to(gradient.dtype) for gradient in ctx.saved_tensors)
+
+    vocabulary = _width_of(head, hidden)
+    if torch.is_grad_enabled() and (hidden.requires_grad or parameters):
+        return Chunked.apply(hidden, *parameters)  # type: ignore[no-untyped-call, no-any-return]
+    losses = [
+        cross_entropy(head(hidden[rows]), target_ids[rows], target_probs[rows])
+        for rows in chunks(len(hidden), vocabulary, chunk_floats)
+    ]
+    return sum(losses, start=hidden.new_zeros((), dtype=torch.float32))
+
+
+def chunks(rows: int, vocabulary: int, chunk_floats: int = CHUNK_FLOATS) -> list[slice]:
+    """Slices of at most `chunk_floats` logits each, and of one row at least."""
+    size = max(1, chunk_floats // max(1, vocabulary))
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _width_of(head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor) -> int:
+    import torch
+
+    with torch.no_grad():
+        return int(head(hidden[:1]).shape[-1])

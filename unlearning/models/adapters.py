@@ -1,0 +1,242 @@
+"""The roles a model plays in a run, and how each is had from as few weights as possible.
+
+    never_taught   the model as it was loaded: it never read the text (only where a taught stage exists)
+    baseline       the model that is to forget: the taught one, or the loaded one if nothing was taught
+    taught         the loaded model fine-tuned on the text
+    reinforced     the baseline fine-tuned further on the text
+    unlearned      the baseline fine-tuned on generic labels
+
+With low-rank adapters one copy of the weights serves all of them: a role is one adapter, or none. Adapters of
+later roles begin as copies of the taught one, so that "unlearned" is a single adapter over the loaded model.
+With full fine-tuning every role that is being used is a model of its own, as in the paper.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from unlearning.config import ModelSettings
+from unlearning.errors import RunError
+from unlearning.models.hardware import Hardware
+
+ROLES = ("never_taught", "baseline", "taught", "reinforced", "unlearned")
+
+
+class Family(Protocol):
+    """What the stages ask of either kind of family."""
+
+    tokenizer: Any
+
+    def has(self, role: str) -> bool: ...
+    def role(self, role: str) -> Any: ...  # context manager that gives the model in this role, in eval mode
+    def create(self, role: str) -> Any: ...  # begins `role` as a copy of the baseline; gives the trainable model
+    def save(self, role: str, folder: Path) -> None: ...
+    def load(self, role: str, folder: Path) -> None: ...
+    def drop(self, role: str) -> None: ...
+
+
+def resolve(role: str, taught: bool) -> str | None:
+    """Name of the adapter (or model) that plays a role; None for the model as it was loaded."""
+    if role not in ROLES:
+        raise RunError(f"There is no role '{role}'.", f"Choose one of: {', '.join(ROLES)}.")
+    if role == "baseline":
+        return "taught" if taught else None
+    return None if role == "never_taught" else role
+
+
+class AdapterFamily:
+    """One copy of the weights; a role is an adapter over them, or none.
+
+    Args:
+        model: The loaded model. peft puts its layers in place; with adapters off they compute what they did.
+        tokenizer: Its tokenizer.
+        rank: Rank of new adapters. Adapters copied from the taught one have its rank.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, rank: int = 16) -> None:
+        self.tokenizer = tokenizer
+        self._model, self._rank, self._wrapped = model, rank, False
+
+    def has(self, role: str) -> bool:
+        adapter = resolve(role, self._exists("taught"))
+        return adapter is None or self._exists(adapter)
+
+    def _exists(self, adapter: str) -> bool:
+        return self._wrapped and adapter in self._model.peft_config
+
+    @contextmanager
+    def role(self, role: str) -> Iterator[Any]:
+        """The model in this role, in eval mode; what it was before is restored afterwards."""
+        adapter = resolve(role, self._exists("taught"))
+        if adapter is not None and not self._exists(adapter):
+            raise RunError(f"This run has no {role} model.", "Run the stage that makes it first.")
+        was_training = self._model.training
+        self._model.eval()
+        try:
+            if not self._wrapped:
+                yield self._model
+            elif adapter is None:
+                with self._model.disable_adapter():
+                    yield self._model
+            else:
+                before = self._model.active_adapter
+                self._model.set_adapter(adapter)
+                try:
+                    yield self._model
+                finally:
+                    if self._exists(before):
+                        self._model.set_adapter(before)
+        finally:
+            self._model.train(was_training)
+
+    def create(self, role: str) -> Any:
+        """Begin `role` as a copy of the baseline and make its adapter the trainable one."""
+        self.drop(role)
+        origin = resolve("baseline", self._exists("taught"))
+        if origin is None or origin == role:
+            self._add(role, _lora_config(self._rank))
+        else:
+            from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+            state = {
+                name: weight.clone() for name, weight in get_peft_model_state_dict(self._model, adapter_name=origin).items()
+            }
+            self._add(role, self._model.peft_config[origin])
+            set_peft_model_state_dict(self._model, state, adapter_name=role)
+        self._model.set_adapter(role)
+        return self._model
+
+    def _add(self, adapter: str, config: Any) -> None:
+        if self._wrapped:
+            self._model.add_adapter(adapter, config)
+            return
+        from peft import get_peft_model
+
+        self._model = get_peft_model(self._model, config, adapter_name=adapter)
+        self._wrapped = True
+
+    def save(self, role: str, folder: Path) -> None:
+        """Write the role's adapter in peft's own format; the folder appears only when it is complete."""
+        with _appears_when_complete(folder) as draft:
+            self._model.save_pretrained(draft, selected_adapters=[role])
+            for file in (draft / role).iterdir():
+                file.rename(draft / file.name)
+            (draft / role).rmdir()
+
+    def load(self, role: str, folder: Path) -> None:
+        """Read an adapter from a folder that `save` or peft wrote."""
+        self.drop(role)
+        if self._wrapped:
+            self._model.load_adapter(folder, adapter_name=role, is_trainable=False)
+            return
+        from peft import PeftModel
+
+        self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=role, is_trainable=False)
+        self._wrapped = True
+
+    def drop(self, role: str) -> None:
+        if not self._exists(role):
+            return
+        if len(self._model.peft_config) > 1:
+            self._model.delete_adapter(role)
+        else:  # peft keeps at least one adapter; the last one is taken off with its wrapper
+            self._model, self._wrapped = self._model.unload(), False
+
+
+def _lora_config(rank: int) -> Any:
+    """Adapters on every linear layer but the head, scaled by 2 as is usual, and starting as the identity."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+class FullFamily:
+    """Every role a whole model. Needs as many copies of the weights as roles are in use."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._models: dict[str | None, Any] = {None: model}
+
+    def has(self, role: str) -> bool:
+        return resolve(role, "taught" in self._models) in self._models
+
+    @contextmanager
+    def role(self, role: str) -> Iterator[Any]:
+        name = resolve(role, "taught" in self._models)
+        if name not in self._models:
+            raise RunError(f"This run has no {role} model.", "Run the stage that makes it first.")
+        model = self._models[name]
+        was_training = model.training
+        model.eval()
+        try:
+            yield model
+        finally:
+            model.train(was_training)
+
+    def create(self, role: str) -> Any:
+        import copy
+
+        origin = None if role == "taught" else resolve("baseline", "taught" in self._models)
+        model = copy.deepcopy(self._models[origin])
+        model.requires_grad_(True)
+        self._models[role] = model
+        return model
+
+    def save(self, role: str, folder: Path) -> None:
+        with _appears_when_complete(folder) as draft:
+            self._models[role].save_pretrained(draft)
+            self.tokenizer.save_pretrained(draft)
+
+    def load(self, role: str, folder: Path) -> None:
+        """Read a whole model, or an adapter, which is merged into a copy of the loaded one."""
+        import copy
+
+        if (folder / "adapter_config.json").exists():
+            from peft import PeftModel
+
+            base = copy.deepcopy(self._models[None])
+            self._models[role] = PeftModel.from_pretrained(base, folder).merge_and_unload()
+            return
+        from transformers import AutoModelForCausalLM
+
+        origin = self._models[None]
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=origin.dtype).to(origin.device)
+        self._models[role] = model.eval().requires_grad_(False)
+
+    def drop(self, role: str) -> None:
+        self._models.pop(role, None)
+
+
+def open_family(settings: ModelSettings, hardware: Hardware, report: Callable[..., None] | None = None) -> Family:
+    """Load the model and make the family that its mode asks for.
+
+    Full fine-tuning keeps its weights in float32 (steps of 1e-6 vanish in bfloat16) and computes in
+    `hardware.dtype`; frozen weights are kept in `hardware.dtype` itself.
+    """
+    from dataclasses import replace
+
+    from unlearning.models.loading import load
+
+    kept = replace(hardware, dtype="float32") if settings.mode == "full" else hardware
+    model, tokenizer = load(settings.name, kept, settings.accept_licence, report)
+    return FullFamily(model, tokenizer) if settings.mode == "full" else AdapterFamily(model, tokenizer, settings.rank)
+
+
+@contextmanager
+def _appears_when_complete(folder: Path) -> Iterator[Path]:
+    """A draft folder that takes the place of `folder` once it is written."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield draft
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,282 @@
+"""THE training loop: teaching, reinforcement, unlearning, everything that takes a gradient step.
+
+What one step sees follows from the seed and the step's number alone, so resuming needs no memory of the data:
+weights, optimiser state and the number of steps done are the whole state.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearning.config import TrainSettings
+from unlearning.errors import LossNotFiniteError
+from unlearning.methods.examples import Example, collate
+from unlearning.methods.losses import batch_cross_entropy, target_entropy
+from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+Report = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One addend of the loss.
+
+    Attributes:
+        name: As it is reported.
+        examples: What it trains on.
+        weight: Its factor in the loss.
+        blocks: Examples of it in one forward pass.
+    """
+
+    name: str
+    examples: Sequence[Example]
+    weight: float = 1.0
+    blocks: int = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    steps: int
+    done: int  # steps done; fewer than `steps` if it was stopped
+    seconds: float
+    tokens: int  # read in this session
+
+
+def count_steps(examples: int, settings: TrainSettings) -> int:
+    """Optimiser steps of all epochs; an epoch ends with a smaller step rather than wrapping round."""
+    return settings.epochs * math.ceil(examples / (settings.batch_blocks * settings.accumulate))
+
+
+def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
+    """Rate of step 0..steps−1: warm-up, then constant or falling linearly to zero."""
+    rate = settings.learning_rate
+    if step < settings.warmup_steps:
+        return rate * (step + 1) / settings.warmup_steps
+    if settings.schedule == "constant":
+        return rate
+    return rate * (steps - step) / max(1, steps - settings.warmup_steps)
+
+
+def blocks_of_step(step: int, term: Term, per_step: int, seed: int, wrap: bool) -> list[Example]:
+    """The examples of one optimiser step: each epoch is a fresh shuffle named by seed and epoch.
+
+    Args:
+        step: Which step.
+        term: Its examples and name.
+        per_step: Examples in a step.
+        seed: Seed of the run.
+        wrap: False for the term that defines the epochs (its last step of an epoch may be short); True for
+            one that accompanies it and goes round as often as needed.
+    """
+    count = len(term.examples)
+    if count == 0 or per_step == 0:
+        return []
+    if not wrap:
+        steps_an_epoch = math.ceil(count / per_step)
+        epoch, place = divmod(step, steps_an_epoch)
+        places = range(place * per_step, min((place + 1) * per_step, count))
+        return [term.examples[index] for index in _picks(places, epoch, count, f"{seed}/{term.name}")]
+    chosen = []
+    for running in range(step * per_step, (step + 1) * per_step):
+        epoch, place = divmod(running, count)
+        chosen += [term.examples[index] for index in _picks([place], epoch, count, f"{seed}/{term.name}")]
+    return chosen
+
+
+def _picks(places: Sequence[int], epoch: int, count: int, seed: str) -> list[int]:
+    order = list(range(count))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return [order[place] for place in places]
+
+
+def train(
+    model: Any,
+    terms: Sequence[Term],
+    settings: TrainSettings,
+    *,
+    stage: str,
+    seed: int = 0,
+    dtype: str = "float32",
+    report: Report = lambda kind, **fields: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    after_step: Callable[[int, int], None] = lambda done, steps: None,
+    checkpoints: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> Outcome:
+    """Train `model`'s parameters that ask for a gradient.
+
+    Args:
+        model: A causal language model, plain or wrapped by peft.
+        terms: The loss; the first term defines epochs and steps, the others go round beside it.
+        settings: Epochs, rate, batch.
+        stage: Name for the events.
+        seed: Names the shuffles.
+        dtype: What matrix products are computed in ("bfloat16" trains under autocast).
+        report: Takes the events `step` and `warning`.
+        should_stop: Asked after every step; the state is saved before the loop ends.
+        after_step: Called with (steps done, steps), for measurements on the way; also before the first step.
+        checkpoints: Where the state is kept; None keeps none.
+        checkpoint_seconds: How often it is saved.
+
+    Returns:
+        What was done.
+
+    Raises:
+        LossNotFiniteError: before the step that would have spoilt the weights.
+    """
+    import torch
+
+    accelerator = _accelerator(model)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=0.0, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay)
+    module, optimizer = accelerator.prepare(_loss_module(model), optimizer)
+    steps = count_steps(len(terms[0].examples), settings)
+    first = load_checkpoint(checkpoints, model, optimizer) if checkpoints else 0
+    pace = Pace(steps, first)
+    saved = began = time.monotonic()
+    done = first
+    after_step(done, steps)
+    model.train()
+    for step in range(first, steps):
+        rate = learning_rate(step, steps, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        micro = _micro_batches(step, terms, settings, seed, accelerator)
+        values, tokens = _accumulate_gradients(module, micro, terms, accelerator, dtype)
+        loss = sum(term.weight * values.get(term.name, 0.0) for term in terms)
+        if not math.isfinite(loss):
+            raise LossNotFiniteError(
+                f"The loss of step {step + 1} of {stage} is {loss}.",
+                f"Lower {stage}.learning_rate (now {settings.learning_rate:g}); the weights are those of step {step}.",
+            )
+        if settings.clip_norm is not None:
+            accelerator.clip_grad_norm_(weights, settings.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        done = step + 1
+        pace.count(tokens)
+        report(
+            "step", stage=stage, step=done, steps=steps, loss=loss, terms=values, learning_rate=rate,
+            tokens_per_s=pace.tokens_per_s, seconds_left=pace.seconds_left,
+        )  # fmt: skip
+        after_step(done, steps)
+        stop = should_stop()
+        if checkpoints and (stop or time.monotonic() - saved > checkpoint_seconds) and accelerator.is_main_process:
+            save_checkpoint(checkpoints, model, optimizer, done)
+            saved = time.monotonic()
+        if stop:
+            break
+    model.eval()
+    return Outcome(steps, done, time.monotonic() - began, pace.tokens)
+
+
+def _loss_module(model: Any) -> Any:
+    """The loss as a module's forward, which is what distributed wrappers hook into."""
+    import torch
+
+    class LossModule(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, batch: Any) -> torch.Tensor:
+            return batch_cross_entropy(self.model, batch)
+
+    return LossModule()
+
+
+def _accelerator(model: Any) -> Any:
+    from accelerate import Accelerator
+
+    return Accelerator(cpu=model.device.type == "cpu")
+
+
+def _micro_batches(
+    step: int, terms: Sequence[Term], settings: TrainSettings, seed: int, accelerator: Any
+) -> list[list[list[Example]]]:
+    """For each forward pass of this process the examples of every term; and every process's share in turn.
+
+    All processes know all examples of the step, so the number of targets needs no communication.
+    """
+    passes = settings.accumulate
+    columns = []
+    for index, term in enumerate(terms):
+        size = settings.batch_blocks if index == 0 else term.blocks
+        examples = blocks_of_step(step, term, size * passes, seed, wrap=index > 0)
+        columns.append([examples[start : start + size] for start in range(0, size * passes, size)])
+    return [list(group) for group in zip(*columns, strict=True) if any(group)]
+
+
+def _accumulate_gradients(
+    module: Any, micro: list[list[list[Example]]], terms: Sequence[Term], accelerator: Any, dtype: str
+) -> tuple[dict[str, float], int]:
+    """Backward through every forward pass of a step; gives each term's mean loss over the step and the tokens read."""
+    import torch
+
+    counts = [sum(len(e.positions) for group in micro for e in group[index]) for index in range(len(terms))]
+    rank, ranks = accelerator.process_index, accelerator.num_processes
+    sums = [torch.zeros((), device=accelerator.device) for _ in terms]
+    work = [
+        (index, collate(mine, accelerator.device))
+        for group in micro
+        for index, examples in enumerate(group)
+        if (mine := examples[rank::ranks]) and sum(len(e.positions) for e in mine)
+    ]
+    tokens = 0
+    for place, (index, batch) in enumerate(work):
+        sync = nullcontext() if place == len(work) - 1 else accelerator.no_sync(module)
+        with sync:
+            with _autocast(accelerator.device, dtype):
+                total = module(batch)
+            # DistributedDataParallel averages over the processes; the sum is wanted
+            accelerator.backward(total * (terms[index].weight * ranks / counts[index]))
+        sums[index] += total.detach() - target_entropy(batch)
+        tokens += batch.tokens
+    shares = accelerator.reduce(torch.stack(sums), "sum").tolist()
+    values = {term.name: share / count for term, share, count in zip(terms, shares, counts, strict=True) if count}
+    return values, tokens * ranks
+
+
+def _autocast(device: torch.device, dtype: str) -> Any:
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
+
+
+class Pace:
+    """Tokens a second and time left, over the last twenty steps."""
+
+    def __init__(self, steps: int, done: int) -> None:
+        self.left, self.tokens = steps - done, 0
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], maxlen=21)
+
+    def count(self, tokens: int) -> None:
+        self.left -= 1
+        self.tokens += tokens
+        self._marks.append((time.monotonic(), self.tokens))
+
+    @property
+    def _span(self) -> tuple[float, int, int]:
+        (start, before), (end, after) = self._marks[0], self._marks[-1]
+        return max(end - start, 1e-9), after - before, max(1, len(self._marks) - 1)
+
+    @property
+    def tokens_per_s(self) -> float:
+        seconds, tokens, _ = self._span
+        return tokens / seconds
+
+    @property
+    def seconds_left(self) -> float:
+        seconds, _, steps = self._span
+        return seconds / steps * self.left

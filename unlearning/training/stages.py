@@ -1,0 +1,332 @@
+"""The stages of a run, in order: teach → reinforce → label → finetune → evaluate.
+
+`execute` walks them over a run folder. A stage that is done has its `stages/<name>/stage.json`; it is not done
+again but its product is loaded, so a run that was stopped or killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from unlearning.config import Settings, TrainSettings
+from unlearning.errors import InputError, RunDamagedError
+from unlearning.evaluation.measure import MeasureInputs, measure_role, summarise
+from unlearning.evaluation.scoring import target_probabilities
+from unlearning.methods.examples import Example, StoredExamples, next_token_example, save_examples
+from unlearning.methods.generic_labels import label_blocks, own_predictions
+from unlearning.models.adapters import Family, open_family
+from unlearning.models.generation import generate
+from unlearning.models.hardware import Hardware, choose_hardware
+from unlearning.models.loading import encode
+from unlearning.text.anchors import Dictionary, load_dictionary
+from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
+from unlearning.text.occurrences import find_occurrences
+from unlearning.text.prompts import Probe, load_completions, load_probes
+from unlearning.training.loop import Outcome, Report, Term, train
+
+STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
+PRODUCT = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}  # stage → role it makes
+
+
+class Stopped(Exception):
+    """The run was asked to stop; everything is saved."""
+
+
+@dataclass
+class Work:
+    """A run being worked on: its folder, its inputs, its model."""
+
+    folder: Path
+    settings: Settings
+    hardware: Hardware
+    family: Family
+    report: Report
+    should_stop: Callable[[], bool]
+    checkpoint_seconds: float = 60.0
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def stage_folder(self, stage: str) -> Path:
+        return self.folder / "stages" / stage
+
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        return load_dictionary(self.folder / "anchors.json")
+
+    @cached_property
+    def probes(self) -> list[Probe]:
+        path = self.folder / "probes.json"
+        return load_probes(path) if path.exists() else []
+
+    @cached_property
+    def watched(self) -> list[Probe]:
+        """Every fourth a control, so that a curve that should stay flat is always there."""
+        controls = [probe for probe in self.probes if probe.kind == "control"]
+        probes = [probe for probe in self.probes if probe.kind != "control"]
+        wanted = self.settings.evaluation.watch
+        flat = controls[: max(1, wanted // 4)] if wanted else []
+        return probes[: max(0, wanted - len(flat))] + flat
+
+    @cached_property
+    def all_blocks(self) -> list[Block]:
+        text = (self.folder / "text.txt").read_text(encoding="utf-8")
+        whole = [(found.start, found.end) for found in find_occurrences(text, self.dictionary)]
+        return cut_blocks(text, self.family.tokenizer, self.settings.text.block_tokens, whole)
+
+    @cached_property
+    def blocks(self) -> tuple[list[Block], list[Block]]:
+        """Blocks to unlearn, and blocks held out (taught, but not unlearned)."""
+        settings = self.settings.text
+        kept, held_out = split_held_out(self.all_blocks, settings.held_out)
+        counts = [len(find_occurrences(block.text, self.dictionary)) for block in kept]
+        tokens = [len(encode(self.family.tokenizer, block.text)[0]) for block in kept]
+        return choose_blocks(kept, counts, tokens, settings.max_tokens, settings.choose), held_out
+
+    @cached_property
+    def retain_blocks(self) -> list[str]:
+        path = self.folder / "retain.txt"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [b.text for b in cut_blocks(text, self.family.tokenizer, self.settings.text.block_tokens)] if text else []
+
+
+def plan(settings: Settings) -> list[str]:
+    """The stages that these settings ask for, in order."""
+    wanted = {"teach": settings.teach is not None, "reinforce": settings.label.use_reinforced}
+    return [stage for stage in STAGES if wanted.get(stage, True)]
+
+
+def execute(
+    folder: Path,
+    report: Report,
+    should_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = 60.0,
+) -> dict[str, Any]:
+    """Do what is left of a run.
+
+    Args:
+        folder: The run folder, with `config.json` and the inputs.
+        report: Takes every event.
+        should_stop: Asked after every step.
+        checkpoint_seconds: How often training saves its state.
+
+    Returns:
+        `{"state": "succeeded" | "cancelled", "stages": {...}, "evaluation": {...}}`.
+    """
+    work = open_work(folder, report, should_stop, checkpoint_seconds)
+    try:
+        for stage in plan(work.settings):
+            run_stage(work, stage)
+    except Stopped:
+        return {"state": "cancelled", "stages": work.summaries}
+    return {"state": "succeeded", "stages": work.summaries, "evaluation": work.summaries["evaluate"]["table"]}
+
+
+def open_work(
+    folder: Path,
+    report: Report,
+    should_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = 60.0,
+) -> Work:
+    """Read a run's settings and load its model, with the taught adapter if the run brings one."""
+    try:
+        settings = Settings.model_validate(json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"])
+    except (OSError, ValueError, KeyError) as error:
+        raise RunDamagedError(f"The settings of the run in {folder} cannot be read: {error}.", "Start a new run.") from None
+    hardware = choose_hardware(settings.model)
+    for line in hardware.describe():
+        report("note", message=line)
+    family = open_family(settings.model, hardware, report)
+    work = Work(folder, settings, hardware, family, report, should_stop, checkpoint_seconds)
+    if (folder / "taught").is_dir():
+        family.load("taught", folder / "taught")
+    return work
+
+
+def run_stage(work: Work, stage: str) -> dict[str, Any]:
+    """Do one stage, or load what it made if it is done already."""
+    marker = work.stage_folder(stage) / "stage.json"
+    if marker.exists():
+        work.summaries[stage] = json.loads(marker.read_text(encoding="utf-8"))
+        if stage in PRODUCT:
+            work.family.load(PRODUCT[stage], work.stage_folder(stage) / PRODUCT[stage])
+        return work.summaries[stage]
+    work.report("stage", stage=stage, state="started")
+    began = time.monotonic()
+    summary = _STAGES[stage](work)
+    summary["seconds"] = time.monotonic() - began
+    work.summaries[stage] = summary
+    write_json(marker, summary)
+    work.report("stage", stage=stage, state="done", seconds=summary["seconds"])
+    return summary
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write elsewhere, then rename: a reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def _teach(work: Work) -> dict[str, Any]:
+    assert work.settings.teach is not None  # noqa: S101 - plan() leaves the stage out otherwise
+    examples = _next_token_examples(work, work.all_blocks)
+    return _train(work, "teach", [Term("next_token", examples)], work.settings.teach)
+
+
+def _reinforce(work: Work) -> dict[str, Any]:
+    examples = _next_token_examples(work, work.blocks[0])
+    return _train(work, "reinforce", [Term("next_token", examples)], work.settings.reinforce)
+
+
+def _label(work: Work) -> dict[str, Any]:
+    """Generic labels of the blocks to unlearn, and the baseline's own predictions on the retain text."""
+    settings, folder = work.settings, work.stage_folder("label")
+    blocks = [block.text for block in work.blocks[0]]
+    retain = work.retain_blocks if settings.finetune.retain_weight and settings.finetune.retain_blocks else []
+    batch = settings.finetune.batch_blocks
+    progress = _Progress(work, "label", len(blocks) + len(retain))
+    labels = label_blocks(
+        blocks, work.dictionary, work.family.tokenizer, partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"),
+        settings.label, settings.seed, batch, settings.finetune.where == "changed", progress,
+    )  # fmt: skip
+    save_examples(labels, folder / "labels")
+    progress.before = len(blocks)
+    kept = own_predictions(
+        retain, work.family.tokenizer, partial(work.family.role, "baseline"), settings.label.top_k, batch, progress
+    )
+    save_examples(kept, folder / "retain")
+    labelled = sum(len(example.positions) for example in StoredExamples(folder / "labels"))
+    return {"blocks": len(blocks), "labelled": labelled, "retain_blocks": len(retain)}
+
+
+def _finetune(work: Work) -> dict[str, Any]:
+    settings, labels = work.settings.finetune, work.stage_folder("label")
+    terms = [Term("generic", StoredExamples(labels / "labels"))]
+    retain = StoredExamples(labels / "retain")
+    if len(retain):
+        terms.append(Term("retain", retain, settings.retain_weight, settings.retain_blocks))
+    return _train(work, "finetune", terms, settings, after_step=_watch(work))
+
+
+def _evaluate(work: Work) -> dict[str, Any]:
+    """Measure every role that exists; what was measured before a stop is kept."""
+    kept, held_out = work.blocks
+    inputs = MeasureInputs(
+        dictionary=work.dictionary,
+        probes=work.probes,
+        completions=load_completions(work.folder / "completions.json"),
+        themes=_lines(work.folder / "themes.txt"),
+        forget=[block.text for block in kept],
+        held_out=[block.text for block in held_out],
+        unrelated=_unrelated(work),
+    )
+    by_role: dict[str, Any] = {}
+    roles = [role for role in ("never_taught", "baseline", "reinforced", "unlearned") if _worth_measuring(work, role)]
+    for role in roles:
+        path = work.stage_folder("evaluate") / f"{role}.json"
+        if not path.exists():
+            with work.family.role(role) as model:
+                report = partial(work.report, stage="evaluate", role=role)
+                measured = measure_role(model, work.family.tokenizer, inputs, work.settings.evaluation, report)
+            write_json(path, measured)
+        by_role[role] = json.loads(path.read_text(encoding="utf-8"))
+        if work.should_stop():
+            raise Stopped
+    return {"table": summarise(by_role)}
+
+
+def _worth_measuring(work: Work, role: str) -> bool:
+    """Without a taught adapter the never-taught model is the baseline itself."""
+    return work.family.has(role) and (role != "never_taught" or work.family.has("taught"))
+
+
+_STAGES: dict[str, Callable[[Work], dict[str, Any]]] = {
+    "teach": _teach, "reinforce": _reinforce, "label": _label, "finetune": _finetune, "evaluate": _evaluate,
+}  # fmt: skip
+
+
+def _train(
+    work: Work,
+    stage: str,
+    terms: Sequence[Term],
+    settings: TrainSettings,
+    after_step: Callable[[int, int], None] = lambda done, steps: None,
+) -> dict[str, Any]:
+    if not terms[0].examples:
+        raise InputError("The text has no block to train on.", "Give a longer text or a smaller text.held_out.")
+    folder, role = work.stage_folder(stage), PRODUCT[stage]
+    outcome: Outcome = train(
+        work.family.create(role), terms, settings,
+        stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype, report=work.report,
+        should_stop=work.should_stop, after_step=after_step,
+        checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
+    )  # fmt: skip
+    work.family.save(role, folder / role)
+    if outcome.done < outcome.steps:
+        raise Stopped
+    return {"steps": outcome.steps, "tokens": outcome.tokens}
+
+
+def _next_token_examples(work: Work, blocks: Sequence[Block]) -> list[Example]:
+    return [next_token_example(encode(work.family.tokenizer, block.text)[0]) for block in blocks]
+
+
+def _watch(work: Work) -> Callable[[int, int], None]:
+    """Measure the watched prompts every few steps of fine-tuning, and write a completion every quarter of it."""
+    every, watched, tokenizer = work.settings.evaluation.every_steps, work.watched, work.family.tokenizer
+
+    def after_step(done: int, steps: int) -> None:
+        if not watched or not every or (done % every and done != steps):
+            return
+        with work.family.role("unlearned") as model:
+            found = target_probabilities(model, tokenizer, watched)
+            work.report(
+                "probe", stage="finetune", step=done,
+                probabilities=[
+                    {"prompt": probe.prompt, "target": target, "kind": probe.kind, "p": p}
+                    for probe, row in zip(watched, found, strict=True)
+                    for target, p in zip(probe.targets, row, strict=True)
+                ],
+            )  # fmt: skip
+            if done == steps or done % max(every, steps // 4 // every * every) == 0:
+                text = generate(model, tokenizer, [watched[0].prompt], work.settings.evaluation.completion_tokens)[0]
+                work.report("sample", stage="finetune", step=done, prompt=watched[0].prompt, text=text)
+
+    return after_step
+
+
+class _Progress:
+    """Turns "blocks done" into step events with time left, and a request to stop into an end."""
+
+    def __init__(self, work: Work, stage: str, blocks: int) -> None:
+        self.work, self.stage, self.blocks, self.before, self.began = work, stage, blocks, 0, time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        done += self.before
+        seconds_left = (time.monotonic() - self.began) / done * (self.blocks - done)
+        self.work.report("step", stage=self.stage, step=done, steps=self.blocks, seconds_left=seconds_left)
+        if self.work.should_stop():
+            raise Stopped
+
+
+def _unrelated(work: Work) -> list[str]:
+    path = work.folder / "unrelated.txt"
+    if not path.exists():
+        return []
+    blocks = cut_blocks(path.read_text(encoding="utf-8"), work.family.tokenizer, work.settings.text.block_tokens)
+    return [block.text for block in blocks]
+
+
+def _lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
