@@ -22,7 +22,9 @@ from unlearning.text.anchors import (
 
 # Mostly the characters that a careless format breaks on.
 awkward = st.text(alphabet=st.one_of(st.sampled_from('|\\;,"\n\r\t \ufeffaé\u0301🎩א='), st.characters(codec="utf-8")))
-anchors = st.builds(Anchor, awkward, st.lists(awkward, max_size=3).map(tuple), st.sampled_from(KINDS), st.booleans(), awkward)
+anchors = st.builds(
+    Anchor, awkward, st.lists(awkward, max_size=3).map(tuple), st.sampled_from(KINDS), st.booleans(), awkward
+)
 dictionaries = st.lists(anchors, max_size=4).map(tuple).map(Dictionary)
 HEADER = "term,translations,kind,enabled,note\n"
 
@@ -41,7 +43,9 @@ def test_a_cell_of_translations_is_lossless(translations: tuple[str, ...]) -> No
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".CSV"])
 def test_files_are_lossless(tmp_path: Path, suffix: str) -> None:
-    dictionary = Dictionary((Anchor("Élan, \"the\" 🎩", ("a | b", "c"), "person", False, "two\nlines"), Anchor("Ron", ("Tom",))))
+    dictionary = Dictionary(
+        (Anchor('Élan, "the" 🎩', ("a | b", "c"), "person", False, "two\nlines"), Anchor("Ron", ("Tom",)))
+    )
     save_dictionary(dictionary, tmp_path / f"anchors{suffix}")
     assert load_dictionary(tmp_path / f"anchors{suffix}") == dictionary
     assert [path.name for path in tmp_path.iterdir()] == [f"anchors{suffix}"]

@@ -90,9 +90,13 @@ def save_dictionary(dictionary: Dictionary, path: str | Path) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise AnchorError(f"The anchor file {path} cannot be written: {error.strerror}.", "Choose another place.") from None
+        raise AnchorError(
+            f"The anchor file {path} cannot be written: {error.strerror}.", "Choose another place."
+        ) from None
     except UnicodeEncodeError:
-        raise AnchorError(f"The anchors hold half a character, which {path.name} cannot.", "Type that term again.") from None
+        raise AnchorError(
+            f"The anchors hold half a character, which {path.name} cannot.", "Type that term again."
+        ) from None
 
 
 def parse_dictionary(text: str, file_format: FileFormat) -> Dictionary:
@@ -228,7 +232,9 @@ def _json_anchor(fields: dict[str, Any], row: str, form: str) -> Anchor:
     types = dict(zip(COLUMNS, (str, list, str, bool, str)))
     for name, value in fields.items():
         if name not in types:
-            raise AnchorError(f"Anchor row {row} has the unknown field {_short(name)}.", f"Known: {', '.join(COLUMNS)}.")
+            raise AnchorError(
+                f"Anchor row {row} has the unknown field {_short(name)}.", f"Known: {', '.join(COLUMNS)}."
+            )
         if not isinstance(value, types[name]):
             raise AnchorError(f"Anchor row {row}: '{name}' is {_short(value)}.", form)
     for name in COLUMNS[:2]:
