@@ -1,0 +1,79 @@
+"""What this process may use of the machine: cores, processor time, memory. Containers give less than there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def physical_cores() -> int:
+    """Cores that this process may run on; the hyperthreads of one core count once."""
+    import psutil
+
+    if not hasattr(os, "sched_getaffinity"):  # macOS, Windows
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    siblings = set()
+    for cpu in allowed:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            core = (topology / "physical_package_id").read_text().strip(), (topology / "core_id").read_text().strip()
+        except OSError:
+            return len(allowed)
+        siblings.add(core)
+    return len(siblings)
+
+
+def processor_share() -> float | None:
+    """Cores' worth of time that the control group grants (a container's limit); None: no limit."""
+    for folder in _control_groups("cpu"):
+        text = _read(folder / "cpu.max")  # version 2: "200000 100000" or "max 100000"
+        if text is None:
+            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+            text = f"{quota} {period}" if quota and period else "max 1"
+        quota_us, period_us = text.split()
+        if quota_us not in ("max", "-1"):
+            return int(quota_us) / int(period_us)
+    return None
+
+
+def memory_left() -> int | None:
+    """Bytes to the control group's memory limit; None: no limit."""
+    for folder in _control_groups("memory"):
+        limit, used = _read(folder / "memory.max"), _read(folder / "memory.current")
+        if limit is None:
+            limit, used = _read(folder / "memory.limit_in_bytes"), _read(folder / "memory.usage_in_bytes")
+        if limit and used and limit != "max" and int(limit) < 1 << 60:  # version 1 writes "none" as a huge number
+            return max(0, int(limit) - int(used) + _reclaimable(folder))
+    return None
+
+
+def _reclaimable(folder: Path) -> int:
+    """Bytes of cached files, which the kernel gives back when memory is wanted."""
+    for line in (_read(folder / "memory.stat") or "").splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
+
+
+def _control_groups(controller: str) -> list[Path]:
+    """Folders of this process's control group, innermost first, then the mount's root (as a container sees it)."""
+    root = Path("/sys/fs/cgroup")
+    folders: list[Path] = []
+    for line in (_read(Path("/proc/self/cgroup")) or "").splitlines():
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if names and controller not in names.split(","):
+            continue
+        base = root / controller if names else root
+        group = base / path.lstrip("/")
+        folders += [group, *(parent for parent in group.parents if parent.is_relative_to(base))]
+    return list(dict.fromkeys([*folders, root / controller, root]))
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
