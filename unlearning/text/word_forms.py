@@ -55,10 +55,10 @@ def _head(expression: str) -> tuple[str, str, str]:
 
 def _plurals(word: str, name: bool) -> list[str]:
     """The plurals of one word, the likeliest first."""
-    lower, last = word.lower(), word[-1:]
+    lower = word.lower()
     if not name and lower.endswith(UNCHANGED):
         return [word]
-    regular = word + ("es" if re.search(r"(s|x|z|ch|sh)\Z", lower) else "s")
+    regular = word + ("es" if re.search(r"(s|x|z|ch|sh|hero|tato|mato|echo)\Z", lower) else "s")
     if name:
         return [regular]
     for ending, form in IRREGULAR.items():
@@ -69,7 +69,7 @@ def _plurals(word: str, name: bool) -> list[str]:
         return [re.sub(r"fe?\Z", "ves", word), regular]
     if re.search(r"[^aeiou]y\Z", lower):
         return [word[:-1] + "ies"]
-    return [regular, word + "es"] if last == "o" else [regular]
+    return list(dict.fromkeys((regular, word + "es"))) if lower.endswith("o") else [regular]
 
 
 def _like(letter: str, word: str) -> str:
