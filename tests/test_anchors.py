@@ -13,12 +13,11 @@ from unlearning.text.anchors import (
     Anchor,
     Dictionary,
     format_dictionary,
-    join_translations,
     load_dictionary,
     parse_dictionary,
     save_dictionary,
-    split_translations,
 )
+from unlearning.text.csv_table import join_translations, split_translations
 
 # Mostly the characters that a careless format breaks on.
 awkward = st.text(alphabet=st.one_of(st.sampled_from('|\\;,"\n\r\t \ufeffaé\u0301🎩א='), st.characters(codec="utf-8")))

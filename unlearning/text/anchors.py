@@ -14,8 +14,6 @@ Source of the idea: Eldan & Russinovich 2023 (arXiv 2310.02238), section 2.2.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unlearning.errors import AnchorError
+from unlearning.text.csv_table import join_translations, read_table, short, split_translations, write_table
 
 KINDS = ("person", "place", "creature", "thing", "phrase")
 COLUMNS = ("term", "translations", "kind", "enabled", "note")
@@ -108,8 +107,10 @@ def parse_dictionary(text: str, file_format: FileFormat) -> Dictionary:
     Raises:
         AnchorError: names the row and what is wrong with it.
     """
-    rows = _csv_rows(text.removeprefix("\ufeff")) if file_format == "csv" else _json_rows(text.removeprefix("\ufeff"))
-    return Dictionary(tuple(rows))
+    text = text.removeprefix("\ufeff")
+    if file_format == "json":
+        return Dictionary(tuple(_json_rows(text)))
+    return Dictionary(tuple(_csv_anchor(cells, row) for row, cells in read_table(text, COLUMNS, required=COLUMNS[:2])))
 
 
 def format_dictionary(dictionary: Dictionary, file_format: FileFormat) -> str:
@@ -117,7 +118,7 @@ def format_dictionary(dictionary: Dictionary, file_format: FileFormat) -> str:
     if file_format == "json":
         return json.dumps([asdict(anchor) for anchor in dictionary.anchors], ensure_ascii=False, indent=1) + "\n"
     rows = [COLUMNS, *(_csv_cells(anchor) for anchor in dictionary.anchors)]
-    return "".join(",".join(map(_quote, row)) + "\n" for row in rows)
+    return write_table(rows)
 
 
 # --- CSV ---------------------------------------------------------------------------------------
@@ -128,87 +129,13 @@ def _csv_cells(anchor: Anchor) -> tuple[str, ...]:
     return anchor.term, join_translations(anchor.translations), anchor.kind, switch, anchor.note
 
 
-def _quote(cell: str) -> str:
-    # Not csv.writer: before Python 3.13 it leaves a lone carriage return unquoted, and the row breaks there.
-    return '"' + cell.replace('"', '""') + '"' if re.search(r'[,;"\t\r\n]', cell) else cell
-
-
-def join_translations(translations: tuple[str, ...]) -> str:
-    """Several translations in one cell: `Grey Badger | Brown Squirrel`."""
-    if translations == ("",):
-        return "\\"  # an empty cell means no translation at all
-    return " | ".join(_escape(each) for each in translations)
-
-
-def split_translations(cell: str) -> tuple[str, ...]:
-    """The inverse of `join_translations`; blanks around a `|` do not count."""
-    parts: list[list[str]] = [[]]
-    for character in re.findall(r"\\.?|[^\\]", cell, re.DOTALL):  # an escaped pair counts as one
-        if character == "|":
-            parts.append([])
-        else:
-            parts[-1].append(character)
-    return tuple(map(_unescape, parts)) if cell.strip() else ()
-
-
-def _escape(translation: str) -> str:
-    return re.sub(r"[\\|]|^\s|\s\Z", r"\\\g<0>", translation)
-
-
-def _unescape(characters: list[str]) -> str:
-    solid = [place for place, character in enumerate(characters) if not character.isspace()]
-    inside = characters[solid[0] : solid[-1] + 1] if solid else []
-    return "".join(character[1:] if character[0] == "\\" else character for character in inside)
-
-
-def _csv_rows(text: str) -> Iterator[Anchor]:
-    delimiter, columns = _header(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    row = 0
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue  # spreadsheet programs keep the empty rows below a table
-            if row:
-                yield _csv_anchor(columns, cells, f"{row} (line {reader.line_num})")
-            row += 1
-    except csv.Error as error:
-        message = f"Line {reader.line_num} of the anchor file is not valid CSV: {error}."
-        raise AnchorError(message, 'A cell with a quote in it is written in quotes, doubled: "a ""b"" c".') from None
-
-
-def _header(text: str) -> tuple[str, list[str]]:
-    """The delimiter and the names of the columns, from the first row that is not empty."""
-    first = next((line for line in text.splitlines() if line.strip()), None)
-    if first is None:
-        raise AnchorError("The anchor file is empty.", f"Its first row names the columns: {','.join(COLUMNS)}.")
-    delimiter = max(",;\t", key=first.count)
-    columns = [cell.strip().strip('"').strip().lower() for cell in first.split(delimiter)]
-    while columns and not columns[-1]:
-        columns.pop()  # a spreadsheet's empty columns to the right of the table
-    mend = f"The first row names the columns: {','.join(COLUMNS)}; the last three may be left out."
-    for column in columns:
-        if column not in COLUMNS:
-            raise AnchorError(f"The anchor file has the unknown column {_short(column)}.", mend)
-        if columns.count(column) > 1:
-            raise AnchorError(f"The anchor file has the column '{column}' twice.", mend)
-    for column in COLUMNS[:2]:
-        if column not in columns:
-            raise AnchorError(f"The anchor file has no column '{column}'.", mend)
-    return delimiter, columns
-
-
-def _csv_anchor(columns: list[str], cells: list[str], row: str) -> Anchor:
-    if surplus := "".join(cells[len(columns) :]).strip():
-        message = f"Anchor row {row} has more cells than there are columns: {_short(surplus)}."
-        raise AnchorError(message, "Put a cell that holds the separator into double quotes.")
-    named = dict(zip(columns, cells))
-    switch = named.get("enabled", "").strip().lower()
+def _csv_anchor(cells: dict[str, str], row: str) -> Anchor:
+    switch = cells.get("enabled", "").strip().lower()
     if switch not in SWITCHES:
-        raise AnchorError(f"Anchor row {row}: 'enabled' is {_short(switch)}.", "Write true or false.")
-    kind = named.get("kind", "").strip().lower() or "phrase"
-    translations = split_translations(named.get("translations", ""))
-    return _checked(Anchor(named.get("term", ""), translations, kind, SWITCHES[switch], named.get("note", "")), row)
+        raise AnchorError(f"Anchor row {row}: 'enabled' is {short(switch)}.", "Write true or false.")
+    kind = cells.get("kind", "").strip().lower() or "phrase"
+    translations = split_translations(cells.get("translations", ""))
+    return _checked(Anchor(cells.get("term", ""), translations, kind, SWITCHES[switch], cells.get("note", "")), row)
 
 
 # --- JSON --------------------------------------------------------------------------------------
@@ -221,10 +148,10 @@ def _json_rows(text: str) -> Iterator[Anchor]:
         raise AnchorError(f"The anchor file is not valid JSON: {error}.", "Mend it there, or use CSV.") from None
     form = 'The file is a list of objects such as {"term": "Alice", "translations": ["Clara"], "kind": "person"}.'
     if not isinstance(rows, list):
-        raise AnchorError(f"The anchor file holds {_short(rows)} instead of a list.", form)
+        raise AnchorError(f"The anchor file holds {short(rows)} instead of a list.", form)
     for row, fields in enumerate(rows, start=1):
         if not isinstance(fields, dict):
-            raise AnchorError(f"Anchor row {row} is {_short(fields)} instead of an object.", form)
+            raise AnchorError(f"Anchor row {row} is {short(fields)} instead of an object.", form)
         yield _json_anchor(fields, str(row), form)
 
 
@@ -232,17 +159,15 @@ def _json_anchor(fields: dict[str, Any], row: str, form: str) -> Anchor:
     types = dict(zip(COLUMNS, (str, list, str, bool, str)))
     for name, value in fields.items():
         if name not in types:
-            raise AnchorError(
-                f"Anchor row {row} has the unknown field {_short(name)}.", f"Known: {', '.join(COLUMNS)}."
-            )
+            raise AnchorError(f"Anchor row {row} has the unknown field {short(name)}.", f"Known: {', '.join(COLUMNS)}.")
         if not isinstance(value, types[name]):
-            raise AnchorError(f"Anchor row {row}: '{name}' is {_short(value)}.", form)
+            raise AnchorError(f"Anchor row {row}: '{name}' is {short(value)}.", form)
     for name in COLUMNS[:2]:
         if name not in fields:
             raise AnchorError(f"Anchor row {row} has no '{name}'.", form)
     for translation in fields["translations"]:
         if not isinstance(translation, str):
-            raise AnchorError(f"Anchor row {row}: the translation {_short(translation)} is not text.", form)
+            raise AnchorError(f"Anchor row {row}: the translation {short(translation)} is not text.", form)
     return _checked(Anchor(**{**fields, "translations": tuple(fields["translations"])}), row)
 
 
@@ -252,9 +177,9 @@ def _json_anchor(fields: dict[str, Any], row: str, form: str) -> Anchor:
 def _checked(anchor: Anchor, row: str) -> Anchor:
     """What no later check could mend: a kind that does not exist, text that no file can hold."""
     if anchor.kind not in KINDS:
-        raise AnchorError(f"Anchor row {row}: unknown kind {_short(anchor.kind)}.", f"Use one of {', '.join(KINDS)}.")
+        raise AnchorError(f"Anchor row {row}: unknown kind {short(anchor.kind)}.", f"Use one of {', '.join(KINDS)}.")
     if re.search("[\ud800-\udfff]", "".join((anchor.term, *anchor.translations, anchor.note))):
-        raise AnchorError(f"Anchor row {row}: {_short(anchor.term)} holds half a character.", "Type it again.")
+        raise AnchorError(f"Anchor row {row}: {short(anchor.term)} holds half a character.", "Type it again.")
     return anchor
 
 
@@ -280,8 +205,3 @@ def _decode(data: bytes, path: Path) -> str:
         if "\0" not in text:
             return text
     raise AnchorError(f"The anchor file {path} is not text.", "Save the table as CSV (UTF-8) and use that.")
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
