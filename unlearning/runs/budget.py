@@ -1,0 +1,211 @@
+"""What a run will cost on this machine: tokens, steps, memory, disk and time, before it is started.
+
+Pure arithmetic over three things: the settings, how much text there is (`Workload`) and what this machine can do
+(`Speeds`, measured by `unlearning.training.calibration` in some seconds). Times are those of one device.
+
+    training stage   steps · (batch · accumulate) blocks; every token costs 1 / train_tokens_per_s
+    label            one pass of the baseline per draw and one of the reinforced model over every block
+    evaluate         every role reads the texts, the prompts and writes the completions
+    peak memory      resident + the largest pass: batch_blocks · block tokens · train_bytes_per_token
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from unlearning.config import FinetuneSettings, Settings, TrainSettings
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much there is to do. Tokens are those of the run's own blocks.
+
+    Attributes:
+        all_blocks: Blocks of the whole text, which teaching reads; all_tokens likewise.
+        kept_blocks: Blocks to unlearn; kept_tokens likewise.
+        held_out_tokens: Of the blocks that no stage trains on.
+        retain_blocks: Blocks of unrelated prose; retain_tokens likewise.
+        unrelated_tokens: Of the prose that the evaluation reads.
+        prompts: Probes and controls. completions: prompts to complete.
+        taught: Whether the run brings a taught adapter along.
+    """
+
+    all_blocks: int
+    all_tokens: int
+    kept_blocks: int
+    kept_tokens: int
+    held_out_tokens: int = 0
+    retain_blocks: int = 0
+    retain_tokens: int = 0
+    unrelated_tokens: int = 0
+    prompts: int = 0
+    completions: int = 0
+    taught: bool = False
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What a short trial measured on this machine, for one model, block length and batch.
+
+    Attributes:
+        train_tokens_per_s: Forward, backward and optimiser step.
+        forward_tokens_per_s: Reading with labels or losses, without gradients.
+        generate_tokens_per_s: New tokens, in a batch as the evaluation uses it.
+        probe_s: Seconds to measure one prompt.
+        load_s: Seconds until the model is in memory.
+        resident_bytes: Memory before the first pass, weights and optimiser included.
+        train_bytes_per_token: What a training pass holds for each token in it.
+        role_bytes: On disk, one role's adapter or weights.
+    """
+
+    train_tokens_per_s: float
+    forward_tokens_per_s: float
+    generate_tokens_per_s: float
+    probe_s: float
+    load_s: float
+    resident_bytes: float
+    train_bytes_per_token: float
+    role_bytes: float
+
+
+@dataclass(frozen=True)
+class StageCost:
+    tokens: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run is expected to take. `pass_bytes` is the part of `peak_bytes` that a smaller batch lowers."""
+
+    stages: dict[str, StageCost]
+    seconds: float
+    peak_bytes: float
+    pass_bytes: float
+    disk_bytes: float
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        return sum(stage.tokens for stage in self.stages.values())
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages.values())
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON, the way `config.json` keeps it under `budget`."""
+        return asdict(self) | {"tokens": self.tokens, "steps": self.steps}
+
+
+def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: int = 0) -> Budget:
+    """What a run of these settings over this much text will take at these speeds.
+
+    Args:
+        settings: Of the run.
+        work: How much there is.
+        speeds: From a calibration on this machine with this model, batch and block length.
+        extra_steps: Fine-tuning steps beyond those of the settings.
+    """
+    stages: dict[str, StageCost] = {}
+    if settings.teach is not None:
+        stages["teach"] = _training(settings.teach, work.all_blocks, work.all_tokens, speeds)
+    if settings.label.use_reinforced:
+        stages["reinforce"] = _training(settings.reinforce, work.kept_blocks, work.kept_tokens, speeds)
+    stages["label"] = _labelling(settings, work, speeds)
+    stages["finetune"] = _finetuning(settings, work, speeds, extra_steps)
+    stages["evaluate"] = _evaluation(settings, work, speeds)
+    pass_tokens = _largest_pass(settings, work)
+    pass_bytes = pass_tokens * speeds.train_bytes_per_token
+    made = sum(name in stages for name in ("teach", "reinforce", "finetune"))
+    # per training stage the role and two checkpoints of weights and two optimiser moments
+    disk = made * speeds.role_bytes * (1 + 2 * 3) + work.kept_tokens * settings.label.top_k * 6
+    return Budget(
+        stages=stages,
+        seconds=speeds.load_s + sum(stage.seconds for stage in stages.values()),
+        peak_bytes=speeds.resident_bytes + pass_bytes,
+        pass_bytes=pass_bytes,
+        disk_bytes=disk,
+    )
+
+
+def _training(settings: TrainSettings, blocks: int, tokens: int, speeds: Speeds) -> StageCost:
+    steps = settings.epochs * math.ceil(blocks / (settings.batch_blocks * settings.accumulate))
+    read = settings.epochs * tokens
+    return StageCost(read, steps, read / speeds.train_tokens_per_s)
+
+
+def _labelling(settings: Settings, work: Workload, speeds: Speeds) -> StageCost:
+    passes = settings.label.draws + settings.label.use_reinforced
+    read = passes * work.kept_tokens + (work.retain_tokens if _retains(settings.finetune, work) else 0)
+    return StageCost(read, work.kept_blocks + work.retain_blocks, read / speeds.forward_tokens_per_s)
+
+
+def _finetuning(settings: Settings, work: Workload, speeds: Speeds, extra_steps: int) -> StageCost:
+    own, watch = settings.finetune, settings.evaluation
+    plain = _training(own, work.kept_blocks, work.kept_tokens, speeds)
+    steps = plain.steps + extra_steps
+    forget = plain.tokens * steps / max(1, plain.steps)
+    retain = 0.0
+    if _retains(own, work):
+        retain = steps * own.accumulate * own.retain_blocks * work.retain_tokens / work.retain_blocks
+    looks = 1 + steps / watch.every_steps if watch.every_steps else 1
+    samples = 4 * watch.completion_tokens / speeds.generate_tokens_per_s if watch.every_steps else 0.0
+    watching = looks * min(watch.watch, work.prompts) * speeds.probe_s + samples
+    read = forget + retain
+    return StageCost(round(read), steps, read / speeds.train_tokens_per_s + watching)
+
+
+def _evaluation(settings: Settings, work: Workload, speeds: Speeds) -> StageCost:
+    taught = work.taught or settings.teach is not None
+    roles = 2 + settings.label.use_reinforced + taught
+    texts = work.kept_tokens + work.held_out_tokens + work.unrelated_tokens
+    written = min(settings.evaluation.completions, work.completions) * settings.evaluation.completion_tokens
+    seconds = (
+        texts / speeds.forward_tokens_per_s + work.prompts * speeds.probe_s + written / speeds.generate_tokens_per_s
+    )
+    return StageCost(roles * (texts + written), roles, roles * seconds)
+
+
+def _retains(settings: FinetuneSettings, work: Workload) -> bool:
+    return bool(settings.retain_weight and settings.retain_blocks and work.retain_blocks)
+
+
+def _largest_pass(settings: Settings, work: Workload) -> float:
+    """Tokens in the largest training pass; the terms of a loss take their passes one after another."""
+    block = work.kept_tokens / max(1, work.kept_blocks)
+    blocks = [settings.finetune.batch_blocks]
+    if settings.teach is not None:
+        blocks.append(settings.teach.batch_blocks)
+    if settings.label.use_reinforced:
+        blocks.append(settings.reinforce.batch_blocks)
+    if _retains(settings.finetune, work):
+        blocks.append(settings.finetune.retain_blocks)
+    return min(max(blocks), max(work.kept_blocks, work.all_blocks)) * block
+
+
+def compare_with_budget(spent: Mapping[str, float], budget: Mapping[str, Any]) -> str:
+    """One sentence: "Took 4:10 (3:58 expected), at most 1.90 GB of memory (2.10 GB expected), 0.30 GB on disk."."""
+
+    def part(words: str, key: str, show: Callable[[float], str]) -> str:
+        expected = f" ({show(float(budget[key]))} expected)" if budget.get(key) else ""
+        return words.format(show(spent[key])) + expected
+
+    took = part("Took {}", "seconds", minutes)
+    memory = part("at most {} of memory", "peak_bytes", gigabytes)
+    return f"{took}, {memory}, {part('{} on disk', 'disk_bytes', gigabytes)}."
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as "4:05" or "1:04:05"."""
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as "1.90 GB"."""
+    return f"{count / 1e9:.2f} GB"

@@ -1,0 +1,131 @@
+"""What this machine has: devices a run can be given, and the facts worth keeping with a run.
+
+Without torch, because the scheduler and the page ask too.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "numpy", "pydantic", "gradio")
+
+
+def slots() -> tuple[str, ...]:
+    """Devices that can each work on one run at a time: ("cuda:0", …, "cpu").
+
+    The environment variable UNLEARNING_SLOTS replaces the list, e.g. `cuda:0,cuda:1,cpu,cpu` lets two runs
+    share the processor.
+    """
+    if chosen := os.environ.get("UNLEARNING_SLOTS"):
+        return tuple(name.strip() for name in chosen.split(",") if name.strip())
+    cuda = tuple(f"cuda:{index}" for index in range(len(gpus())))
+    mps = ("mps",) if sys.platform == "darwin" and platform.machine() == "arm64" else ()
+    return (*cuda, *mps, "cpu")
+
+
+def suits(device: str, slot: str, all_slots: tuple[str, ...]) -> bool:
+    """Whether a run whose setting `model.device` is `device` can work on `slot`.
+
+    A device that this machine does not have suits the processor: the worker then starts and says what is wrong,
+    where a run that nothing suits would wait for ever.
+    """
+    kinds = [name.partition(":")[0] for name in all_slots]
+    if device == "auto":
+        best = next((kind for kind in ("cuda", "mps") if kind in kinds), "cpu")
+        return slot.partition(":")[0] == best
+    if device in all_slots:
+        return slot == device
+    if device in kinds:
+        return slot.partition(":")[0] == device
+    return slot == ("cpu" if "cpu" in all_slots else all_slots[0])
+
+
+def slot_environment(device: str, slot: str) -> dict[str, str]:
+    """Environment variables that keep a run with setting `device` on its `slot`.
+
+    A run that names its card itself ("cuda:1") sees all of them, or the name would mean another one.
+    """
+    if not slot.startswith("cuda:") or device.startswith("cuda:"):
+        return {"UNLEARNING_SLOT": slot}
+    index = int(slot.partition(":")[2])
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    card = visible[index] if index < len(visible) else str(index)
+    return {"UNLEARNING_SLOT": slot, "CUDA_VISIBLE_DEVICES": card}
+
+
+@functools.lru_cache(maxsize=1)
+def gpus() -> tuple[str, ...]:
+    """Names of the NVIDIA cards that this process may use; empty where there is none."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = _gpus_by_tool() or tuple("NVIDIA GPU" for _ in Path("/dev").glob("nvidia[0-9]*"))
+    if visible is None:
+        return names
+    chosen = [entry.strip() for entry in visible.split(",") if entry.strip()]
+    known = [names[int(entry)] for entry in chosen if entry.isdigit() and int(entry) < len(names)]
+    by_uuid = [names[0] for entry in chosen if not entry.lstrip("-").isdigit() and names]
+    return tuple(known + by_uuid)
+
+
+def _gpus_by_tool() -> tuple[str, ...]:
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(re.findall(r"^GPU \d+: (.+?) \(UUID", listing, flags=re.MULTILINE))
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, memory and cards, for `config.json` and `resolved.json`."""
+    import psutil
+
+    return {
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "processor": _processor_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": list(gpus()),
+    }
+
+
+def _processor_name() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor()
+
+
+@functools.lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of what a run's figures depend on; a package that is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held: on the card if it used one, else in main memory."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return int(getattr(psutil.Process().memory_info(), "peak_wset", 0))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,104 @@
+"""`config.json`: what a run is made of, written once. Read in today's format whatever version wrote it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from unlearning.config import Settings
+from unlearning.errors import RunDamagedError
+from unlearning.runs import machine
+from unlearning.runs.durable import read_json
+
+FORMAT = 1
+
+
+def make_config(settings: Settings, folder: Path, title: str, kind: str) -> dict[str, Any]:
+    """Everything needed to run this again elsewhere, for the inputs that lie in `folder`."""
+    text = (folder / "text.txt").read_text(encoding="utf-8") if (folder / "text.txt").exists() else ""
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "created": time.time(),
+        "text": {
+            "title": title,
+            "sha256": _sha256(text.encode()),
+            "words": len(text.split()),
+            "characters": len(text),
+        },
+        "settings": settings.model_dump(mode="json"),
+        "inputs": {file.name: _sha256(file.read_bytes()) for file in sorted(folder.iterdir()) if file.is_file()},
+        "versions": machine.versions(),
+        "hardware": machine.hardware(),
+    }
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` in today's format.
+
+    Raises:
+        RunDamagedError: unreadable, not a run, or of a format that this version does not know.
+    """
+    config = read_json(folder / "config.json")
+    number = config.get("format", 0)
+    if not isinstance(number, int) or number > FORMAT:
+        raise RunDamagedError(
+            f"Run {folder.name} has format {number!r}; this version reads up to {FORMAT}.", "Update this program."
+        )
+    while number < FORMAT:
+        if number not in MIGRATIONS:
+            raise RunDamagedError(f"Run {folder.name} has format {number}, which is too old.", "Make the run anew.")
+        config, number = MIGRATIONS[number](config), number + 1
+    missing = [key for key in ("settings", "text") if not isinstance(config.get(key), dict)]
+    if missing:
+        raise RunDamagedError(f"config.json of run {folder.name} lacks '{missing[0]}'.", "Import the run again.")
+    return config
+
+
+def _migrate_0(config: dict[str, Any]) -> dict[str, Any]:
+    """Format 0, of the first development versions, knew one kind of run and kept no versions."""
+    return {"kind": "unlearn", "versions": {}, "hardware": {}, "created": 0.0} | config | {"format": 1}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _migrate_0}
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings of the run in `folder`.
+
+    Raises:
+        RunDamagedError: this version does not know one of them, or a value is out of its limits.
+    """
+    try:
+        return Settings.model_validate(read_config(folder)["settings"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise RunDamagedError(
+            f"config.json of run {folder.name}: setting {name} = {first['input']!r}: {first['msg']}.",
+            "It was made by another version; make the run anew with today's settings.",
+        ) from None
+
+
+def check_inputs(folder: Path) -> None:
+    """Refuse a run whose inputs are not those it was made with.
+
+    Raises:
+        RunDamagedError: an input is missing or was changed.
+    """
+    for file, expected in read_config(folder).get("inputs", {}).items():
+        if not (folder / file).is_file():
+            raise RunDamagedError(f"{folder / file} is missing.", "Import the run again, or make it anew.")
+        if _sha256((folder / file).read_bytes()) != expected:
+            raise RunDamagedError(
+                f"{folder / file} was changed after the run was made.", "Copy the run to a new one instead."
+            )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

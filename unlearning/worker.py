@@ -1,0 +1,199 @@
+"""The process that works on one run: `python -m unlearning.worker RUN_FOLDER`.
+
+It takes the run's lock (the kernel gives it back however this process ends), opens the event stream, hands
+the work to an executor and writes `result.json` last. The scheduler starts it; by hand it does the same.
+
+Exit status: 0 ended or stopped as asked, 1 failed (the file `failed` says why), 75 another worker has the run,
+76 the system asked this process to end (the run can be resumed).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from unlearning.errors import RunBusyError, RunDamagedError, UnlearningError
+from unlearning.runs import machine
+from unlearning.runs.budget import compare_with_budget
+from unlearning.runs.durable import folder_bytes, read_json_or_empty, remove_file, write_json
+from unlearning.runs.events import EventWriter, read, seconds_worked
+from unlearning.runs.failures import Failure, explain
+from unlearning.runs.locks import WORKER_LOCK, take
+from unlearning.runs.progress import progress
+from unlearning.runs.record import check_inputs, read_config, read_settings
+
+FAILED, BUSY, ASKED_TO_END = 1, 75, 76
+
+# What a run's kind in config.json means. A run folder can come from elsewhere, so it never names code itself.
+EXECUTORS = {"unlearn": "unlearning.training.stages:execute"}
+
+# Given back when the disk is full, so that there is room to say so.
+RESERVE, RESERVE_BYTES = "reserve", 1 << 16
+
+Executor = Callable[[Path, Callable[..., None], Callable[[], bool]], dict[str, Any]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Work on the run in the folder that is the only argument; gives the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1:
+        print("usage: python -m unlearning.worker RUN_FOLDER", file=sys.stderr)
+        return 2
+    folder = Path(arguments[0]).resolve()
+    if not (folder / "config.json").exists():
+        print(f"{folder} is not a run: it has no config.json.", file=sys.stderr)
+        return 2
+    try:
+        lock = take(folder / WORKER_LOCK, patience_s=10.0, what=f"A worker of run {folder.name}")
+    except UnlearningError as error:
+        print(error, file=sys.stderr)
+        return BUSY if isinstance(error, RunBusyError) else FAILED
+    with lock:
+        return work(folder)
+
+
+def work(folder: Path) -> int:
+    """Do what is left of the run. The caller holds its lock."""
+    stop = StopRequest(folder)
+    try:
+        _begin(folder)
+        if stop.cancelled:
+            return 0  # taken out of the queue while this process was starting
+        with EventWriter(folder) as events:
+            return _end(folder, _execute(folder, events, stop), events, stop)
+    except BaseException as error:  # noqa: BLE001 - whatever it was, the owner of the run is told
+        if isinstance(error, SystemExit) and stop.terminated:
+            return ASKED_TO_END
+        traceback.print_exc()
+        config = read_json_or_empty(folder / "config.json")
+        pass_bytes = float((config.get("budget") or {}).get("pass_bytes", 0.0))
+        _say_failed(folder, explain(error, config.get("settings", {}), progress(folder, config).stage, pass_bytes))
+        return FAILED
+
+
+class StopRequest:
+    """Asked after every step: has somebody put the file `cancel`, or has the system asked this process to end?
+
+    The first SIGTERM means "save and end"; the second one, or one that follows a request to stop, ends at once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._cancel = folder / "cancel"
+        self.terminated = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def __call__(self) -> bool:
+        return self.terminated or self.cancelled
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was a person who asked."""
+        return self._cancel.exists()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again = self.terminated or self.cancelled
+        self.terminated = True
+        if again:
+            raise SystemExit(ASKED_TO_END)
+
+
+def _begin(folder: Path) -> None:
+    """Leave the queue and say who works."""
+    import psutil
+
+    created = psutil.Process().create_time()
+    write_json(folder / "worker.json", {"pid": os.getpid(), "created": created, "slot": _slot()})
+    (folder / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)
+    for file in ("failed", "exit.json", "queued"):
+        remove_file(folder / file)
+
+
+def _execute(folder: Path, report: Callable[..., None], stop: StopRequest) -> dict[str, Any]:
+    config = read_config(folder)
+    read_settings(folder)
+    check_inputs(folder)
+    attempt = 1 + sum("attempt" in event for event in read(folder).events)
+    report("note", message="Started." if attempt == 1 else "Resumed.", attempt=attempt)
+    facts = {"attempt": attempt, "slot": _slot(), "versions": machine.versions(), "hardware": machine.hardware()}
+    write_json(folder / "resolved.json", facts)
+    return load_executor(config["kind"])(folder, report, stop)
+
+
+def load_executor(kind: str) -> Executor:
+    """The function that does runs of this kind.
+
+    UNLEARNING_EXECUTOR="module:function" in the environment replaces it (another engine, a trial of the queue).
+
+    Raises:
+        RunDamagedError: this version knows no such kind.
+    """
+    named = os.environ.get("UNLEARNING_EXECUTOR") or EXECUTORS.get(kind)
+    if named is None:
+        raise RunDamagedError(f"There are no runs of kind '{kind}' in this version.", "Update this program.")
+    module, _, function = named.partition(":")
+    executor: Executor = getattr(importlib.import_module(module), function)
+    return executor
+
+
+def _end(folder: Path, result: dict[str, Any], events: EventWriter, stop: StopRequest) -> int:
+    """Write the result, last of all; a run that the system stopped has none and reads as interrupted."""
+    if result.get("state") == "cancelled" and not stop.cancelled:
+        events("note", message="The system asked the worker to end. Everything is saved: resume the run.")
+        return ASKED_TO_END
+    spent = {
+        "seconds": round(seconds_worked(read(folder).events), 2),
+        "peak_bytes": machine.peak_bytes(),
+        "disk_bytes": folder_bytes(folder),
+    }
+    result = {"state": "succeeded"} | result | {"spent": spent}
+    events("note", message=compare_with_budget(spent, read_config(folder).get("budget") or {}))
+    events("done", state=result["state"], seconds=spent["seconds"])
+    remove_file(folder / RESERVE)
+    write_json(folder / "summary.json", summary_of(result))
+    write_json(folder / "result.json", result)
+    return 0
+
+
+def summary_of(result: dict[str, Any]) -> dict[str, Any]:
+    """What a list shows of a result: its plain values, and what the executor put under `headline`."""
+    plain = {key: value for key, value in result.items() if isinstance(value, str | int | float | bool)}
+    return plain | {"spent": result["spent"], "headline": result.get("headline", {})}
+
+
+def _say_failed(folder: Path, failure: Failure) -> None:
+    """Write `failed` and tell the followers, as far as the disk lets us."""
+    print(f"{failure['message']} {failure['hint']}", file=sys.stderr, flush=True)
+    acts: tuple[Callable[[], None], ...] = (
+        lambda: (folder / RESERVE).unlink(missing_ok=True),
+        lambda: write_json(folder / "failed", failure),
+        lambda: (folder / "queued").unlink(missing_ok=True),
+        lambda: _tell_failed(folder, failure),
+    )
+    for act in acts:
+        try:
+            act()
+        except (OSError, UnlearningError) as error:
+            print(error, file=sys.stderr)
+
+
+def _tell_failed(folder: Path, failure: Failure) -> None:
+    with EventWriter(folder) as events:
+        events("error", **failure)
+        events("done", state="failed")
+
+
+def _slot() -> str:
+    """The device that the scheduler gave to this process."""
+    return os.environ.get("UNLEARNING_SLOT", "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
