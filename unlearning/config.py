@@ -41,8 +41,11 @@ class ModelSettings(Section):
 
 
 class TextSettings(Section):
-    block_tokens: int = Field(
-        256, ge=16, le=8192, description="Longest block, in tokens. The paper: 512. Longer blocks see more context."
+    block_tokens: int | None = Field(
+        256,
+        ge=16,
+        le=8192,
+        description="Longest block, in tokens: how much context a prediction sees. The paper: 512. Empty: chosen for the machine.",
     )
     max_tokens: int | None = Field(
         None, ge=16, description="Use at most this many tokens of the text. Empty: all of it."
@@ -73,9 +76,11 @@ class TrainSettings(Section):
         "linear", description="linear lets the rate fall to zero at the last step (the paper); constant keeps it."
     )
     warmup_steps: int = Field(0, ge=0, description="Steps over which the rate rises to its value. The paper: none.")
-    batch_blocks: int = Field(4, ge=1, le=1024, description="Blocks in one forward pass. Lower it if memory runs out.")
-    accumulate: int = Field(
-        1, ge=1, le=1024, description="Forward passes in one optimiser step: a larger batch without more memory."
+    batch_blocks: int = Field(4, ge=1, le=4096, description="Blocks in one optimiser step. The paper: 128.")
+    pass_blocks: int | None = Field(
+        None,
+        ge=1,
+        description="Blocks in one forward pass; lower it if memory runs out, the result stays the same. Empty: as many as the memory takes.",
     )
     beta2: float = Field(0.98, gt=0, lt=1, description="Second AdamW decay; the first is 0.9 (the paper: 0.9, 0.98).")
     weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW weight decay. The paper: 0.")
@@ -121,7 +126,7 @@ class FinetuneSettings(TrainSettings):
         le=100,
         description="Weight of staying close to the baseline on unrelated prose (KL divergence). The paper: 0.",
     )
-    retain_blocks: int = Field(2, ge=0, le=1024, description="Blocks of unrelated prose in each forward pass.")
+    retain_blocks: int = Field(2, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step.")
     where: Literal["all", "changed"] = Field(
         "all",
         description="all trains on every labelled position (the paper); changed only where the generic label differs from what the baseline would say anyway.",
@@ -160,11 +165,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "model": {"mode": "full"},
         "text": {"block_tokens": 512, "held_out": 0.0},
         "reinforce": {
-            "epochs": 3, "learning_rate": 3e-6, "batch_blocks": 8, "accumulate": 16, "clip_norm": None,
+            "epochs": 3, "learning_rate": 3e-6, "batch_blocks": 128, "clip_norm": None,
         },
         "label": {"logits": "raw", "target": "argmax", "inner_alignment": False},
         "finetune": {
-            "epochs": 2, "learning_rate": 1e-6, "batch_blocks": 8, "accumulate": 16, "clip_norm": None,
+            "epochs": 2, "learning_rate": 1e-6, "batch_blocks": 128, "clip_norm": None,
             "retain_weight": 0.0, "retain_blocks": 0,
         },
     },

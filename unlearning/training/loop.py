@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class Term:
         name: As it is reported.
         examples: What it trains on.
         weight: Its factor in the loss.
-        blocks: Examples of it in one forward pass.
+        blocks: Examples of it in one optimiser step.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Outcome:
 
 def count_steps(examples: int, settings: TrainSettings) -> int:
     """Optimiser steps of all epochs; an epoch ends with a smaller step rather than wrapping round."""
-    return settings.epochs * math.ceil(examples / (settings.batch_blocks * settings.accumulate))
+    return settings.epochs * math.ceil(examples / settings.batch_blocks)
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
@@ -108,6 +108,7 @@ def train(
     stage: str,
     seed: int = 0,
     dtype: str = "float32",
+    pass_blocks: int = 4,
     report: Report = lambda kind, **fields: None,
     should_stop: Callable[[], bool] = lambda: False,
     after_step: Callable[[int, int], None] = lambda done, steps: None,
@@ -122,6 +123,7 @@ def train(
         settings: Epochs, rate, batch.
         stage: Name for the events.
         seed: Names the shuffles.
+        pass_blocks: Blocks in one forward pass (of each process); changes memory and speed, not the result.
         dtype: What matrix products are computed in ("bfloat16" trains under autocast).
         report: Takes the events `step` and `warning`.
         should_stop: Asked after every step; the state is saved before the loop ends.
@@ -138,6 +140,7 @@ def train(
     import torch
 
     accelerator = _accelerator(model)
+    terms = [replace(terms[0], blocks=settings.batch_blocks), *terms[1:]]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=0.0, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay)
     module, optimizer = accelerator.prepare(_loss_module(model), optimizer)
@@ -152,8 +155,8 @@ def train(
         rate = learning_rate(step, steps, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        micro = _micro_batches(step, terms, settings, seed, accelerator)
-        values, tokens = _accumulate_gradients(module, micro, terms, accelerator, dtype)
+        passes = _passes(step, terms, pass_blocks, seed)
+        values, tokens = _accumulate_gradients(module, passes, terms, accelerator, dtype)
         loss = sum(term.weight * values.get(term.name, 0.0) for term in terms)
         if not math.isfinite(loss):
             raise LossNotFiniteError(
@@ -202,50 +205,45 @@ def _accelerator(model: Any) -> Any:
     return Accelerator(cpu=model.device.type == "cpu")
 
 
-def _micro_batches(
-    step: int, terms: Sequence[Term], settings: TrainSettings, seed: int, accelerator: Any
-) -> list[list[list[Example]]]:
-    """For each forward pass of this process the examples of every term; and every process's share in turn.
+def _passes(step: int, terms: Sequence[Term], pass_blocks: int, seed: int) -> list[tuple[int, list[Example]]]:
+    """The forward passes of one optimiser step, as (index of the term, examples).
 
-    All processes know all examples of the step, so the number of targets needs no communication.
+    All processes know all of them, so the number of targets of a step needs no communication.
     """
-    passes = settings.accumulate
-    columns = []
+    passes = []
     for index, term in enumerate(terms):
-        size = settings.batch_blocks if index == 0 else term.blocks
-        examples = blocks_of_step(step, term, size * passes, seed, wrap=index > 0)
-        columns.append([examples[start : start + size] for start in range(0, size * passes, size)])
-    return [list(group) for group in zip(*columns, strict=True) if any(group)]
+        examples = blocks_of_step(step, term, term.blocks, seed, wrap=index > 0)
+        passes += [(index, examples[start : start + pass_blocks]) for start in range(0, len(examples), pass_blocks)]
+    return passes
 
 
 def _accumulate_gradients(
-    module: Any, micro: list[list[list[Example]]], terms: Sequence[Term], accelerator: Any, dtype: str
+    module: Any, passes: Sequence[tuple[int, list[Example]]], terms: Sequence[Term], accelerator: Any, dtype: str
 ) -> tuple[dict[str, float], int]:
-    """Backward through every forward pass of a step; gives each term's mean loss over the step and the tokens read."""
+    """Backward through every forward pass of a step.
+
+    Returns:
+        Each term's mean loss over the targets of the step (as a KL divergence: less the targets' own entropy),
+        and the tokens read.
+    """
     import torch
 
-    counts = [sum(len(e.positions) for group in micro for e in group[index]) for index in range(len(terms))]
-    rank, ranks = accelerator.process_index, accelerator.num_processes
-    sums = [torch.zeros((), device=accelerator.device) for _ in terms]
-    work = [
-        (index, collate(mine, accelerator.device))
-        for group in micro
-        for index, examples in enumerate(group)
-        if (mine := examples[rank::ranks]) and sum(len(e.positions) for e in mine)
-    ]
-    tokens = 0
-    for place, (index, batch) in enumerate(work):
-        sync = nullcontext() if place == len(work) - 1 else accelerator.no_sync(module)
-        with sync:
+    counts = [sum(len(e.positions) for i, group in passes if i == index for e in group) for index in range(len(terms))]
+    sums = torch.zeros(len(terms), device=accelerator.device)
+    tokens = torch.zeros((), device=accelerator.device)
+    for place, (index, examples) in enumerate(passes):
+        batch = collate(examples[accelerator.process_index :: accelerator.num_processes], accelerator.device)
+        last = place == len(passes) - 1
+        with nullcontext() if last else accelerator.no_sync(module):
             with _autocast(accelerator.device, dtype):
                 total = module(batch)
             # DistributedDataParallel averages over the processes; the sum is wanted
-            accelerator.backward(total * (terms[index].weight * ranks / counts[index]))
+            accelerator.backward(total * (terms[index].weight * accelerator.num_processes / max(1, counts[index])))
         sums[index] += total.detach() - target_entropy(batch)
         tokens += batch.tokens
-    shares = accelerator.reduce(torch.stack(sums), "sum").tolist()
+    *shares, read = accelerator.reduce(torch.cat([sums, tokens[None]]), "sum").tolist()
     values = {term.name: share / count for term, share, count in zip(terms, shares, counts, strict=True) if count}
-    return values, tokens * ranks
+    return values, int(read)
 
 
 def _autocast(device: torch.device, dtype: str) -> Any:

@@ -73,11 +73,15 @@ class Work:
         flat = controls[: max(1, wanted // 4)] if wanted else []
         return probes[: max(0, wanted - len(flat))] + flat
 
+    @property
+    def block_tokens(self) -> int:
+        return self.settings.text.block_tokens or self.hardware.block_hint
+
     @cached_property
     def all_blocks(self) -> list[Block]:
         text = (self.folder / "text.txt").read_text(encoding="utf-8")
         whole = [(found.start, found.end) for found in find_occurrences(text, self.dictionary)]
-        return cut_blocks(text, self.family.tokenizer, self.settings.text.block_tokens, whole)
+        return cut_blocks(text, self.family.tokenizer, self.block_tokens, whole)
 
     @cached_property
     def blocks(self) -> tuple[list[Block], list[Block]]:
@@ -92,7 +96,7 @@ class Work:
     def retain_blocks(self) -> list[str]:
         path = self.folder / "retain.txt"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return [b.text for b in cut_blocks(text, self.family.tokenizer, self.settings.text.block_tokens)] if text else []
+        return [b.text for b in cut_blocks(text, self.family.tokenizer, self.block_tokens)] if text else []
 
 
 def plan(settings: Settings) -> list[str]:
@@ -148,6 +152,15 @@ def open_work(
     return work
 
 
+def open_roles(folder: Path, report: Report = lambda kind, **fields: None) -> Work:
+    """Open a run to look at its models: every role that it has made, a stopped run's unlearned model included."""
+    work = open_work(folder, report)
+    for stage, role in PRODUCT.items():
+        if (work.stage_folder(stage) / role).is_dir():
+            work.family.load(role, work.stage_folder(stage) / role)
+    return work
+
+
 def run_stage(work: Work, stage: str) -> dict[str, Any]:
     """Do one stage, or load what it made if it is done already."""
     marker = work.stage_folder(stage) / "stage.json"
@@ -193,7 +206,7 @@ def _label(work: Work) -> dict[str, Any]:
     settings, folder = work.settings, work.stage_folder("label")
     blocks = [block.text for block in work.blocks[0]]
     retain = work.retain_blocks if settings.finetune.retain_weight and settings.finetune.retain_blocks else []
-    batch = settings.finetune.batch_blocks
+    batch = settings.finetune.pass_blocks or work.hardware.batch_hint
     progress = _Progress(work, "label", len(blocks) + len(retain))
     labels = label_blocks(
         blocks, work.dictionary, work.family.tokenizer, partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"),
@@ -267,7 +280,8 @@ def _train(
     folder, role = work.stage_folder(stage), PRODUCT[stage]
     outcome: Outcome = train(
         work.family.create(role), terms, settings,
-        stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype, report=work.report,
+        stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
+        pass_blocks=settings.pass_blocks or work.hardware.batch_hint, report=work.report,
         should_stop=work.should_stop, after_step=after_step,
         checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
     )  # fmt: skip
@@ -323,7 +337,7 @@ def _unrelated(work: Work) -> list[str]:
     path = work.folder / "unrelated.txt"
     if not path.exists():
         return []
-    blocks = cut_blocks(path.read_text(encoding="utf-8"), work.family.tokenizer, work.settings.text.block_tokens)
+    blocks = cut_blocks(path.read_text(encoding="utf-8"), work.family.tokenizer, work.block_tokens)
     return [block.text for block in blocks]
 
 
