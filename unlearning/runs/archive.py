@@ -25,6 +25,8 @@ from unlearning.runs.durable import (
     sync_folder,
     write_json,
 )
+from unlearning.runs.locks import take
+from unlearning.runs.queue import workspace_of
 from unlearning.runs.record import read_config
 from unlearning.runs.store import ACTIVE, LONGEST_NAME, Run, load, new_id, next_number, runs_folder, state
 
@@ -36,7 +38,11 @@ MAX_BYTES = 64 << 30
 MAX_FILES = 100_000
 MAX_RATIO = 200  # text compresses 3 to 20 times, repeated text 100 times; a bomb 1,000 times
 RATIO_MATTERS_FROM = 64 << 20
-_PICKLES = (".pkl", ".pickle", ".pth", ".ckpt", ".bin", ".joblib", ".py", ".pyc", ".so", ".dll")
+# Names that libraries load by running what is in them. Our own labels are flat numbers in other `.bin` files.
+_RUNS_CODE = re.compile(
+    r".+\.(pkl|pickle|pth|ckpt|joblib|py|pyc|so|dll)|(adapter_model|pytorch_model|training_args|optimizer|scheduler).*\.bin",
+    re.IGNORECASE,
+)
 _CHUNK = 1 << 20
 
 
@@ -133,7 +139,7 @@ def _unpack(source: Path | IO[bytes], folder: Path, max_bytes: int, max_files: i
 def _unpack_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, top: str, left: int) -> int:
     """Unpack one file; gives its bytes as they were counted, not as the zip claims."""
     inside = checked_path(member, top)
-    if inside.parts[0] in TRANSIENT or inside.suffix.lower() in _PICKLES:
+    if inside.parts[0] in TRANSIENT or _RUNS_CODE.fullmatch(inside.name):
         return 0
     target = folder.joinpath(*inside.parts)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -196,10 +202,11 @@ def move_to_trash(folder: Path) -> Path:
     Raises:
         RunBusyError: it waits or works.
     """
-    if (now := state(folder)) in ACTIVE:
-        raise RunBusyError(f"Run {folder.name} is {now}.", "Stop it first.")
-    target = trash_folder(folder.parent.parent) / folder.name
-    with disk_errors_in_words(folder):
+    workspace = workspace_of(folder)
+    target = trash_folder(workspace) / folder.name
+    with disk_errors_in_words(folder), take(workspace / "workspace.lock", patience_s=10.0, what="Another process"):
+        if (now := state(folder)) in ACTIVE:
+            raise RunBusyError(f"Run {folder.name} is {now}.", "Stop it first.")
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             target = target.with_name(f"{folder.name}-{new_id()}")
