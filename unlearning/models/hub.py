@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from unlearning.errors import DownloadError, ModelError, ModelNotFoundError
@@ -45,14 +46,12 @@ def download(name: str, report: Callable[..., None] | None = None) -> Path:
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    bars = not are_progress_bars_disabled()
-    disable_progress_bars()
+    if report and cached(name) is None:
+        report("note", message=f"Downloading {name} from the Hugging Face hub.")
     try:
-        if report and cached(name) is None:
-            report("note", message=f"Downloading {name} from the Hugging Face hub.")
-        folder = Path(snapshot_download(name, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+        with _quiet():
+            folder = Path(snapshot_download(name, allow_patterns=WANTED, ignore_patterns=UNWANTED))
     except GatedRepoError as error:
         raise DownloadError(
             f"The hub gives {name} only to those who accepted its conditions.",
@@ -69,15 +68,29 @@ def download(name: str, report: Callable[..., None] | None = None) -> Path:
         ) from error
     except Exception as error:  # a download can fail in a hundred ways, and every one has the same mend
         raise DownloadError(
-            f"The Hugging Face hub did not give {name} ({type(error).__name__}: {str(error).splitlines()[0]}).",
+            f"The Hugging Face hub did not give {name} ({type(error).__name__}: {str(error).partition(chr(10))[0]}).",
             "Try again later, or give a local folder.",
         ) from error
-    finally:
-        if bars:
-            enable_progress_bars()
     if not list(folder.glob("*.safetensors")):
         raise ModelError(
             f"{name} on the hub has no safetensors weights, and pickled ones can run code.",
             "Choose a model that has a model.safetensors file.",
         )
     return folder
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and warnings of the hub's library: what matters comes as an exception."""
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    bars, verbosity = not are_progress_bars_disabled(), logging.get_verbosity()
+    disable_progress_bars()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            enable_progress_bars()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -24,28 +25,38 @@ def physical_cores() -> int:
     return len(siblings)
 
 
-def processor_share() -> float | None:
-    """Cores' worth of time that the control group grants (a container's limit); None: no limit."""
-    for folder in _control_groups("cpu"):
+def processor_share(groups: Sequence[Path] | None = None) -> float | None:
+    """Cores' worth of time that a container's limit grants; None: no limit.
+
+    Args:
+        groups: Control-group folders to look in, innermost first. Unset: this process's.
+    """
+    shares = []
+    for folder in control_groups("cpu") if groups is None else groups:
         text = _read(folder / "cpu.max")  # version 2: "200000 100000" or "max 100000"
         if text is None:
             quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
             text = f"{quota} {period}" if quota and period else "max 1"
         quota_us, period_us = text.split()
         if quota_us not in ("max", "-1"):
-            return int(quota_us) / int(period_us)
-    return None
+            shares.append(int(quota_us) / int(period_us))
+    return min(shares, default=None)
 
 
-def memory_left() -> int | None:
-    """Bytes to the control group's memory limit; None: no limit."""
-    for folder in _control_groups("memory"):
+def memory_left(groups: Sequence[Path] | None = None) -> int | None:
+    """Bytes until a container's memory limit is reached; None: no limit.
+
+    Args:
+        groups: As for `processor_share`.
+    """
+    left = []
+    for folder in control_groups("memory") if groups is None else groups:
         limit, used = _read(folder / "memory.max"), _read(folder / "memory.current")
         if limit is None:
             limit, used = _read(folder / "memory.limit_in_bytes"), _read(folder / "memory.usage_in_bytes")
         if limit and used and limit != "max" and int(limit) < 1 << 60:  # version 1 writes "none" as a huge number
-            return max(0, int(limit) - int(used) + _reclaimable(folder))
-    return None
+            left.append(max(0, int(limit) - int(used) + _reclaimable(folder)))
+    return min(left, default=None)
 
 
 def _reclaimable(folder: Path) -> int:
@@ -57,7 +68,7 @@ def _reclaimable(folder: Path) -> int:
     return 0
 
 
-def _control_groups(controller: str) -> list[Path]:
+def control_groups(controller: str) -> list[Path]:
     """Folders of this process's control group, innermost first, then the mount's root (as a container sees it)."""
     root = Path("/sys/fs/cgroup")
     folders: list[Path] = []

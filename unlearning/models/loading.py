@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unlearning.errors import ModelNotFoundError, OutOfMemoryError
 from unlearning.models import hub
 from unlearning.models.catalogue import CATALOGUE, fetch, home, is_whole, suggestion
-from unlearning.models.folders import check_folder, licence_of, read_model, read_tokenizer
+from unlearning.models.folders import check_folder, licence_of, read_config, read_model, read_tokenizer
 from unlearning.models.hardware import Hardware
 from unlearning.models.shapes import SEED, byte_tokenizer, find_shape, random_model
 from unlearning.models.weights import count_parameters, weight_files, weights_hash
@@ -53,8 +53,8 @@ def load(
         else:
             folder = _locate(name, kind, accept_licence, report)
             check_folder(folder)
-            tokenizer = read_tokenizer(folder)
-            model = read_model(folder, hardware)
+            config, tokenizer = read_config(folder), read_tokenizer(folder)
+            model = read_model(folder, config, hardware)
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
             f"The model {name} in {hardware.dtype} does not fit into the memory of {hardware.device}.",
@@ -74,7 +74,7 @@ def kind_of(name: str) -> Kind:
     if name.startswith("random:"):
         find_shape(name)
         return "random"
-    if Path(name).expanduser().exists():
+    if name and Path(name).expanduser().exists():
         return "folder"
     if hub.is_hub_id(name):
         return "hub"
