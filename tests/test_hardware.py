@@ -1,0 +1,207 @@
+"""Device, number format, threads and batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from unlearning.config import ModelSettings
+from unlearning.errors import SettingsError
+from unlearning.models import limits
+from unlearning.models.catalogue import CATALOGUE
+from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed
+
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+NO_GPU = pytest.mark.skipif(
+    torch.cuda.is_available() or torch.backends.mps.is_available(), reason="this machine has a graphics processor"
+)
+LINUX = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is a Linux matter")
+
+
+def settings(**changes: object) -> ModelSettings:
+    return ModelSettings.model_validate(changes)
+
+
+@NO_GPU
+def test_auto_takes_the_processor_where_there_is_nothing_faster():
+    hardware = choose_hardware(settings())
+    assert hardware.device == "cpu"
+    assert hardware.block_hint == 256
+    assert "no graphics processor" in hardware.reasons["device"]
+
+
+def test_every_choice_has_one_sentence_of_reason_and_a_line_to_print():
+    hardware = choose_hardware(settings(device="cpu"))
+    assert set(hardware.reasons) == {"device", "dtype", "threads", "memory_bytes", "batch_hint", "block_hint"}
+    assert all(reason.endswith(".") and len(reason) > 10 for reason in hardware.reasons.values())
+    lines = hardware.describe()
+    assert len(lines) == len(hardware.reasons)
+    for line, reason in zip(lines, hardware.reasons.values(), strict=False):
+        assert "\n" not in line and len(line) < 160, reason
+    assert any(f"{hardware.batch_hint} blocks" in line for line in lines)
+
+
+@NO_CUDA
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_missing_device_is_named_with_what_there_is(device: str):
+    with pytest.raises(SettingsError) as caught:
+        choose_hardware(settings(device=device))
+    assert f"'{device}'" in caught.value.message
+    assert "auto" in caught.value.hint and "cpu" in caught.value.hint
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", "CUDA", ""])
+def test_a_misspelt_device_is_refused(device: str):
+    with pytest.raises(SettingsError, match="There is no device") as caught:
+        choose_hardware(settings(device=device))
+    assert "cpu" in caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_settings_override_device_and_number_format(dtype: str):
+    hardware = choose_hardware(settings(device="cpu", dtype=dtype))
+    assert (hardware.device, hardware.dtype) == ("cpu", dtype)
+    assert hardware.reasons["device"] == hardware.reasons["dtype"] == "Chosen in the settings."
+
+
+def test_bfloat16_on_the_processor_follows_the_measurement():
+    hardware = choose_hardware(settings(device="cpu"))
+    speed = bfloat16_speed(hardware.threads)
+    assert hardware.dtype == ("bfloat16" if speed >= WORTH_IT else "float32")
+    assert "measured" in hardware.reasons["dtype"].lower()
+
+
+def test_the_measurement_takes_a_moment_and_leaves_torch_as_it_was():
+    bfloat16_speed.cache_clear()
+    before = torch.get_num_threads()
+    start = time.perf_counter()
+    speed = bfloat16_speed(max(1, before - 1))
+    assert time.perf_counter() - start < 2  # about 0.1 on an idle core
+    assert speed > 0
+    assert torch.get_num_threads() == before
+
+
+def threads_in_a_process(**environment: str) -> int:
+    """Threads chosen by a process that starts with this environment and this process's affinity."""
+    code = (
+        "from unlearning.config import ModelSettings; from unlearning.models.hardware import choose_hardware;"
+        "print(choose_hardware(ModelSettings(device='cpu', dtype='float32')).threads)"
+    )
+    inherited = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+def test_threads_obey_the_environment():
+    assert threads_in_a_process(OMP_NUM_THREADS="3") == 3
+
+
+@LINUX
+def test_threads_obey_the_affinity():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert threads_in_a_process() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@LINUX
+def test_cores_are_those_this_process_may_use():
+    assert 1 <= limits.physical_cores() <= len(os.sched_getaffinity(0))
+
+
+def group(folder: Path, **files: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "share"),
+    [
+        ({"cpu__max": "150000 100000"}, 1.5),
+        ({"cpu__max": "max 100000"}, None),
+        ({"cpu__cfs_quota_us": "400000", "cpu__cfs_period_us": "100000"}, 4.0),
+        ({"cpu__cfs_quota_us": "-1", "cpu__cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_processor_share_of_a_container(tmp_path: Path, files: dict[str, str], share: float | None):
+    assert limits.processor_share([group(tmp_path, **files)]) == share
+
+
+def test_the_tightest_of_nested_limits_counts(tmp_path: Path):
+    inner = group(tmp_path / "outer" / "inner", cpu__max="400000 100000", memory__max="9000", memory__current="1000")
+    outer = group(tmp_path / "outer", cpu__max="200000 100000", memory__max="5000", memory__current="2000")
+    assert limits.processor_share([inner, outer]) == 2.0
+    assert limits.memory_left([inner, outer]) == 3000
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory__max": "max", "memory__current": "500"}, None),
+        ({"memory__max": "1000", "memory__current": "600", "memory__stat": "anon 300\ninactive_file 100"}, 500),
+        ({"memory__max": "1000", "memory__current": "1200"}, 0),
+        ({"memory__limit_in_bytes": "1000", "memory__usage_in_bytes": "400"}, 600),
+        ({"memory__limit_in_bytes": str(2**63 - 4096), "memory__usage_in_bytes": "400"}, None),
+    ],
+)
+def test_memory_left_in_a_container(tmp_path: Path, files: dict[str, str], left: int | None):
+    assert limits.memory_left([group(tmp_path, **files)]) == left
+
+
+def test_a_larger_model_gets_a_smaller_batch():
+    small = choose_hardware(settings(device="cpu", dtype="float32"), parameters=1_000_000)
+    huge = choose_hardware(settings(device="cpu", dtype="float32"), parameters=10**13)
+    assert small.batch_hint == 4
+    assert huge.batch_hint == 1
+    assert "may run out" in huge.reasons["batch_hint"]
+
+
+def test_the_model_in_the_settings_is_looked_up():
+    by_name = choose_hardware(settings(device="cpu", dtype="float32", name="gemma-3-270m"))
+    by_number = choose_hardware(
+        settings(device="cpu", dtype="float32"), parameters=CATALOGUE["gemma-3-270m"].parameters
+    )
+    assert replace(by_name, memory_bytes=0).reasons["batch_hint"] == by_number.reasons["batch_hint"]
+    shape = choose_hardware(settings(device="cpu", dtype="float32", name="random:llama-7b"))
+    assert "6,738 M" in shape.reasons["batch_hint"]
+
+
+def test_memory_needed_grows_as_it_should():
+    low_rank = memory_needed(135_000_000, "float32", 1024)
+    assert memory_needed(135_000_000, "float32", 2048) > low_rank > 135_000_000 * 4
+    assert memory_needed(135_000_000, "bfloat16", 1024) == pytest.approx(low_rank / 2, rel=0.01)
+    assert memory_needed(135_000_000, "float32", 1024, full=True) == low_rank + 135_000_000 * 16
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process as Linux reports it")
+def test_memory_needed_is_near_a_measured_training_pass():
+    code = """
+import resource, torch
+from unlearning.models.shapes import SHAPES, random_model
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+model = random_model(SHAPES["smollm2-135m"], "cpu", "float32").requires_grad_(False)
+size = sum(p.numel() for p in model.parameters()) * 4
+model(input_ids=torch.zeros(1, 8, dtype=torch.long))
+before = peak()
+vectors = model.get_input_embeddings()(torch.arange(512).view(2, 256)).requires_grad_()
+model.model(inputs_embeds=vectors).last_hidden_state.sum().backward()
+print(peak() - before + size)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    predicted = memory_needed(134_515_008, "float32", 512)
+    assert 0.5 < int(done.stdout) / predicted < 1.3
