@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{folder} is not a run: it has no config.json.", file=sys.stderr)
         return 2
     try:
-        lock = take(folder / WORKER_LOCK, patience_s=10.0, what=f"A worker of run {folder.name}")
+        lock = take(folder / WORKER_LOCK, what=f"A worker of run {folder.name}")
     except UnlearningError as error:
         print(error, file=sys.stderr)
         return BUSY if isinstance(error, RunBusyError) else FAILED
