@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import PromptError
 from unlearning.models.encoding import encode_pair, encode_prompt, token_text
-from unlearning.models.heads import reading, split, unwrap
+from unlearning.models.heads import reading, split
 from unlearning.models.loading import encode, leading_specials
 from unlearning.text.prompts import Probe
 
@@ -143,7 +143,6 @@ def hidden_states(
     """
     import torch
 
-    limit = getattr(unwrap(model).config.get_text_config(), "max_position_embeddings", None) or math.inf
     device, (backbone, _) = next(model.parameters()).device, split(model)
     order = sorted((i for i in range(len(rows)) if positions[i]), key=lambda i: -len(rows[i]))
     if order and len(rows[order[0]]) > limit:

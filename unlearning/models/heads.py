@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from unlearning.errors import ModelError
+from unlearning.errors import ModelError, PromptError
 
 if TYPE_CHECKING:
     import torch
@@ -129,6 +129,17 @@ def _finish(config: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     return finish
+
+
+def check_length(model: Any, tokens: int) -> None:
+    """Refuse more tokens than the model's positions.
+
+    Raises:
+        PromptError: naming both numbers.
+    """
+    limit = getattr(unwrap(model).config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and tokens > limit:
+        raise PromptError(f"{tokens} tokens in one row are too many: this model reads {limit}.", "Shorten the text.")
 
 
 @contextmanager
