@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import PromptError
 from unlearning.models.encoding import encode_pair, encode_prompt, token_text
-from unlearning.models.heads import reading, split
+from unlearning.models.heads import check_length, reading, split
 from unlearning.models.loading import encode, leading_specials
 from unlearning.text.prompts import Probe
 
@@ -145,10 +145,7 @@ def hidden_states(
 
     device, (backbone, _) = next(model.parameters()).device, split(model)
     order = sorted((i for i in range(len(rows)) if positions[i]), key=lambda i: -len(rows[i]))
-    if order and len(rows[order[0]]) > limit:
-        raise PromptError(
-            f"A text of {len(rows[order[0]])} tokens is too long: this model reads {limit}.", "Shorten it."
-        )
+    check_length(model, max((len(rows[i]) for i in order), default=0))
     for first in range(0, len(order), batch):
         group = order[first : first + batch]
         shape = len(group), len(rows[group[0]])
