@@ -1,0 +1,80 @@
+"""Starts the page: options, launch settings, and a scheduler for runs that wait."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+LARGEST_UPLOAD = "25mb"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve the page until interrupted."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    options = _options(arguments)
+    from unlearning.runs import scheduler
+    from unlearning.runs.store import workspace_folder
+    from unlearning.ui.frame import build_app
+
+    workspace = workspace_folder()
+    workspace.mkdir(parents=True, exist_ok=True)
+    scheduler.ensure(workspace)
+    build_app(workspace).launch(
+        server_name=options.host,
+        server_port=options.port,
+        root_path=options.root_path or None,
+        auth=_pairs(options.auth),
+        auth_message="This page asks for the name and password that its owner gave you.",
+        **launch_settings(workspace),
+    )
+
+
+def launch_settings(workspace: Path) -> dict[str, Any]:
+    """What every launch of the page has in common, a test's too."""
+    from unlearning.ui.pages import head, style
+    from unlearning.ui.theme import make_theme
+
+    return {
+        "theme": make_theme(),
+        "css": style(),
+        "head": head(),
+        "ssr_mode": False,
+        "run_history": False,
+        "max_file_size": LARGEST_UPLOAD,
+        "allowed_paths": [],
+        "blocked_paths": [str(workspace)],
+        "footer_links": [],
+        "strict_cors": True,
+        "enable_monitoring": False,
+        "show_error": True,
+        "share": False,
+    }
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="app.py", description="Watch a language model forget a text, in the browser.")
+    port = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    parser.add_argument("--port", type=int, default=port, help="port to listen on (also PORT in the environment)")
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1",
+        help="address to listen on; 0.0.0.0 lets other machines in: give --auth then",
+    )
+    parser.add_argument(
+        "--auth", action="append", default=[], metavar="NAME:PASSWORD", help="ask for a login; may be given many times"
+    )
+    parser.add_argument("--root-path", default="", help="path under which a reverse proxy serves the page")
+    return parser.parse_args(arguments)
+
+
+def _pairs(logins: Sequence[str]) -> list[tuple[str, str]] | None:
+    from unlearning.errors import SettingsError
+
+    pairs = [tuple(login.partition(":")[::2]) for login in logins]
+    for name, password in pairs:
+        if not name or not password:
+            raise SettingsError(f"--auth {name!r} has no password.", "Write --auth name:password.")
+    return [(name, password) for name, password in pairs] or None

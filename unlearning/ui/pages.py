@@ -1,0 +1,28 @@
+"""Style sheet and scripts of the page, read from assets/ once."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+@cache
+def script(name: str) -> str:
+    """The script of a custom component, assets/js/<name>.js, for `gr.HTML(js_on_load=…)`.
+
+    It runs once, with `element`, `props`, `trigger`, `watch`, `server` and `upload` in scope, in a block of its own.
+    """
+    return (ASSETS / "js" / f"{name}.js").read_text(encoding="utf-8")
+
+
+@cache
+def style() -> str:
+    """The style sheet."""
+    return (ASSETS / "style.css").read_text(encoding="utf-8")
+
+
+def head() -> str:
+    """What goes into the page's head: helpers of all components."""
+    return f"<script>{(ASSETS / 'js' / 'page.js').read_text(encoding='utf-8')}</script>"
