@@ -187,12 +187,16 @@ def _assemble(pieces: list[Piece]) -> tuple[str, tuple[Chapter, ...]]:
         at += len(piece.text) + len(BETWEEN)
     text = BETWEEN.join(piece.text for piece in pieces)
     begins = _chapter_starts(pieces)
-    ends = [starts[group[0]] - len(BETWEEN) for group in begins[1:]] + [len(text)]
+    ends = [starts[group[0]] - len(BETWEEN) for group in begins[1:]] + [len(text)] * bool(begins)
     chapters = (
-        Chapter(" ".join(pieces[index].text for index in group), starts[group[0]], end)
+        Chapter(_title([pieces[index].text for index in group]), starts[group[0]], end)
         for group, end in zip(begins, ends, strict=True)
     )
     return text, tuple(chapters)
+
+
+def _title(headings: list[str]) -> str:
+    return ". ".join([*(heading.rstrip(".") for heading in headings[:-1]), headings[-1]])
 
 
 def _chapter_starts(pieces: list[Piece]) -> list[list[int]]:

@@ -20,7 +20,7 @@ LIGATURES = {0xFB00 + index: text for index, text in enumerate(("ff", "fi", "fl"
 
 OLD_QUOTES_FROM = 3  # fewer backticks than this in a document are no quotation marks
 OLD_DOUBLE = re.compile(r"``|''")
-ITALICS = re.compile(r"(?<![^\W_])_(?=[^\s_])((?:[^_\n]|\n(?!\s*\n)){1,1500}?)(?<=[^\s_])_(?![^\W_])")
+ITALICS = re.compile(r"(?<![^\W_])_(?=[^\s_])((?:[^_\n]|\n(?!\s*\n))+?)(?<=[^\s_])_(?![^\W_])")
 
 
 def tidy(text: str) -> tuple[str, int]:

@@ -74,7 +74,7 @@ def _styles(root: Any) -> dict[str, str]:
 
 def _root_heading(identity: str, names: dict[str, str], parents: dict[str, str]) -> str:
     for _ in range(10):  # a chain of styles; ten is more than Word makes, and ends a circle
-        if HEADING_STYLE.match(names.get(identity, "")) or names.get(identity, "").lower() == "title":
+        if HEADING_STYLE.match(names.get(identity, "")):
             return names[identity]
         identity = parents.get(identity, "")
     return ""
@@ -99,7 +99,7 @@ def _piece(text: str, style: str, paragraph: Any) -> Piece:
     lines = [line for line in (" ".join(line.split()) for line in text.split("\n")) if line]
     outline = paragraph.find(f"{W}pPr/{W}outlineLvl")
     found = HEADING_STYLE.match(style)
-    level = int(found[1]) if found else 1 if style.lower() == "title" else 0
+    level = int(found[1]) if found else 0
     if outline is not None and (outline.get(f"{W}val") or "9") in "012345":
         level = int(outline.get(f"{W}val")) + 1
     if level:

@@ -45,7 +45,8 @@ TITLE_LINE = re.compile(r"^\s*Title:\s*(\S.*)$", re.MULTILINE | re.IGNORECASE)
 CREDITS_WITHIN = 30  # pieces or lines at the start that may be credits
 
 PICTURE = re.compile(r"\[\s*(?:illustrations?|picture|frontispiece|image|decoration|blank page|music)\b", re.IGNORECASE)
-LONGEST_CAPTION = 4000
+LONGEST_CAPTION, DEEPEST = 4000, 10  # characters; brackets within brackets
+BRACKET = re.compile(r"[\[\]]")
 PAGE_MARK = re.compile(r"\[(?:pg|page|p)\.?\s*[\divxlc]+\]|\{(?:p|pg|page)?\.?\s*\d+[a-z]?\}", re.IGNORECASE)
 
 
@@ -156,11 +157,10 @@ def _caption_lines(caption: str) -> list[str]:
 def _closing(text: str, start: int) -> int | None:
     """End of the bracket that opens at `start`; brackets within are counted."""
     depth = 0
-    for index in range(start, min(start + LONGEST_CAPTION, len(text))):
-        if text[index] == "[":
-            depth += 1
-        elif text[index] == "]":
-            depth -= 1
-            if not depth:
-                return index + 1
+    for found in BRACKET.finditer(text, start, start + LONGEST_CAPTION):
+        depth += 1 if found[0] == "[" else -1
+        if not depth:
+            return found.end()
+        if depth > DEEPEST:
+            break
     return None

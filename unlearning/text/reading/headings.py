@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
 
 from unlearning.text.reading.pieces import Piece
@@ -157,27 +156,22 @@ def _entry_share(piece: Piece) -> float:
 
 def _without_contents(pieces: list[Piece]) -> list[Piece]:
     """Pieces without a table of contents: a block of entries, or headings in a row that come again later."""
-    later = Counter(_plain(piece.text) for piece in pieces if piece.kind == "heading")
-    drop: set[int] = set()
-    for index, piece in enumerate(pieces):
-        if piece.kind == "verse" and _entry_share(piece) >= 0.6:
-            drop.add(index)
+    drop = {index for index, piece in enumerate(pieces) if piece.kind == "verse" and _entry_share(piece) >= 0.6}
+    last = {_plain(piece.text): index for index, piece in enumerate(pieces) if piece.kind == "heading"}
     for run in _runs(pieces):
-        again = sum(later[_plain(pieces[index].text)] > 1 or _is_prefix(pieces[index].text, later) for index in run)
-        if len(run) >= 3 and again >= 0.6 * len(run):
-            drop.update(run)
-    drop |= {
-        index
-        for index, piece in enumerate(pieces[:-1])
-        if CONTENTS.match(piece.text.strip()) and (index + 1 in drop)
-    }  # fmt: skip
+        again = [index for index in run if _comes_again(pieces[index].text, index, last)]
+        if len(again) >= 3:
+            drop.update(again)
+    drop |= {index for index in range(len(pieces)) if index + 1 in drop and CONTENTS.match(pieces[index].text.strip())}
     return [piece for index, piece in enumerate(pieces) if index not in drop]
 
 
-def _is_prefix(text: str, later: Counter[str]) -> bool:
-    """An entry "CHAPTER I. The Title" whose heading is "CHAPTER I" alone, its title a line below."""
+def _comes_again(text: str, index: int, last: dict[str, int]) -> bool:
+    """Whether a heading stands again below, or its label alone, with the title under it."""
     plain = _plain(text)
-    return any(other != plain and plain.startswith(other + " ") for other in later if LABEL.match(other))
+    found = LABEL_TITLE.match(" ".join(text.split()))
+    label = _plain(text[: found.start("title")]) if found else plain
+    return max(last.get(plain, -1), last.get(label, -1)) > index
 
 
 def _runs(pieces: list[Piece]) -> list[list[int]]:

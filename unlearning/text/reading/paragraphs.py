@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from unlearning.text.reading.headings import is_label
 from unlearning.text.reading.joining import KeepsHyphen, hyphen_judge, join_lines
@@ -19,11 +20,13 @@ from unlearning.text.reading.pieces import Piece
 LONG_LINE = 120  # characters: longer lines are whole paragraphs
 SLACK = 0.9  # a line counts as full from this share of the width on
 LOOSE_SLACK = 0.82  # … in a PDF, whose letters differ in width
+NARROWEST = 45  # characters: nobody wraps prose in narrower lines
 SOLID_FROM = 30  # lines in an average block: blank lines do not part paragraphs here
 NARROWEST_INDENT, WIDEST_INDENT = 2, 12  # characters by which a paragraph's first line is set in
 RULE = "* * *"  # what any line of stars or dashes becomes
 RULE_LINE = re.compile(r"^[\s*·•~_=#-]+$")
 SENTENCE_END = re.compile(r"[.!?…:][\"”’'»)\]]*$|[\"”’]$|--$|—$")
+PAUSES = frozenset(",;:.!?-—\"'”’)")
 PROSE_SHARE = 0.5  # of a block's lines must be full for it to be prose
 INDENTED_SHARE = 0.7  # … for its indents to be beginnings of paragraphs
 
@@ -62,14 +65,14 @@ def part_lines(text: str, *, loose: bool = False) -> list[Piece]:
 
 
 def _layout(lines: list[str], loose: bool) -> Layout:
-    inner = [len(line) for line, after in zip(lines, lines[1:], strict=False) if line and after]
+    inner = [len(line) for line, after in pairwise(lines) if line and after]
     filled = [len(line) for line in lines if line]
     blocks = sum(1 for line, before in zip(lines, ["", *lines], strict=False) if line and not before)
     long = sum(length for length in filled if length > LONG_LINE)
     keeps_hyphen = hyphen_judge(lines)
     if long > 0.5 * sum(filled):
         return Layout(0, 1.0, blocks > 0.3 * len(filled), keeps_hyphen)
-    width = sorted(inner)[int(0.95 * (len(inner) - 1))] if inner else 0
+    width = max(NARROWEST, sorted(inner)[int(0.95 * (len(inner) - 1))]) if inner else NARROWEST
     separated = not loose and len(filled) <= SOLID_FROM * max(1, blocks)
     return Layout(width, LOOSE_SLACK if loose else SLACK, separated, keeps_hyphen)
 
@@ -157,12 +160,19 @@ def _full(block: list[str], index: int, layout: Layout, slack: float = 0.0) -> b
 
 
 def _prose_lines(block: list[str], layout: Layout) -> float:
-    """Share of a block's lines, the last apart, that break as prose does."""
-    count = 0
-    for index, line in enumerate(block[:-1]):
-        goes_on = block[index + 1].lstrip()[:1].islower() and len(line) >= 0.6 * layout.width
-        count += goes_on or _full(block, index, layout)
-    return count / (len(block) - 1)
+    """Share of a block's lines, the last apart, that break as prose does.
+
+    An unevenly wrapped line counts too, if the next one goes on in small letters; but a block of several
+    lines with hardly a full one among them is verse in small letters.
+    """
+    inner = len(block) - 1
+    full = [_full(block, index, layout) for index in range(inner)]
+    goes_on = [
+        block[index + 1].lstrip()[:1].islower() and len(block[index]) >= 0.6 * layout.width for index in range(inner)
+    ]
+    if inner > 2 and sum(full) < 0.3 * inner:
+        return sum(full) / inner
+    return sum(map(max, full, goes_on)) / inner
 
 
 def _all_capitals_first(lines: list[str]) -> bool:
@@ -175,7 +185,8 @@ def _verse_lines(block: list[str], layout: Layout) -> list[str]:
     """Lines of verse, those put together again that were too long for the page; nothing for prose.
 
     A line that begins small after a full one, or far to the right, goes on with the line above. What
-    comes of it is verse if each line begins with a capital, none is long, and some end before the margin.
+    comes of it is verse if each line begins with a capital, none is long, and some end before the margin,
+    or most at a mark.
     """
     lines, ends = [block[0].strip()], []
     for index, line in enumerate(block[1:]):
@@ -185,12 +196,13 @@ def _verse_lines(block: list[str], layout: Layout) -> list[str]:
         else:
             ends.append(index)
             lines.append(line.strip())
+    if not ends or max(map(len, lines)) > 1.4 * layout.width or not _all_capitals_first(lines):
+        return []
     couplet = len(ends) == 1
     strict = 0.0 if couplet or not layout.separated else 1.0  # three lines say enough to trust the exact width
-    ends_short = sum(not _full(block, index, layout, strict) for index in ends)
-    if not ends or ends_short < (1.0 if couplet else 0.3) * len(ends) or max(map(len, lines)) > 1.4 * layout.width:
-        return []
-    return lines if _all_capitals_first(lines) else []
+    short = sum(not _full(block, index, layout, strict) for index in ends)
+    pauses = sum(block[index][-1] in PAUSES for index in ends) if len(ends) >= 3 else 0
+    return lines if short >= (1.0 if couplet else 0.3) * len(ends) or pauses > 0.5 * len(ends) else []
 
 
 def _prose_or_verse(block: list[str], layout: Layout) -> Piece:
@@ -211,7 +223,7 @@ def _at_indents(block: list[str], layout: Layout) -> list[list[str]]:
     """A block cut where indented lines begin paragraphs; nothing where indents mean something else."""
     indents = [len(line) - len(line.lstrip()) for line in block]
     base = min(indents)
-    starts = Counter(b for a, b in zip(indents, indents[1:], strict=False) if a == base < b)
+    starts = Counter(b for a, b in pairwise(indents) if a == base < b)
     if not starts:
         return []
     indent = starts.most_common(1)[0][0]

@@ -9,6 +9,7 @@ import re
 import statistics
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from unlearning.errors import DocumentError
@@ -127,11 +128,11 @@ def _lines(page: Any) -> list[Line]:
 def without_furniture(pages: list[list[Line]]) -> tuple[list[list[Line]], list[str]]:
     """Pages without running heads, running feet and page numbers, and notes of what went.
 
-    A line at the edge of a page is a running head if it recurs, its page number aside, on three pages;
+    A line at the edge of a page is a running head if it recurs there, its page number aside, on three pages;
     chapter headings are compared in full and their first occurrence stays, so no chapter is lost.
     """
     edges = [_edge(page) for page in pages]
-    counts = Counter(key for page, edge in zip(pages, edges, strict=True) for key in {_key(page[i].text) for i in edge})
+    recurring = _recurring(pages, edges)
     offset = _number_offset(pages, edges)
     seen: set[str] = set()
     kept, heads, numbers = [], 0, 0
@@ -141,7 +142,7 @@ def without_furniture(pages: list[list[Line]]) -> tuple[list[list[Line]], list[s
             key = _key(line.text)
             if index in edge and _is_page_number(line.text, number, offset):
                 numbers += 1
-            elif index in edge and counts[key] >= REPEATS and not (is_label(line.text) and key not in seen):
+            elif index in edge and key in recurring and not (is_label(line.text) and key not in seen):
                 heads += 1
             else:
                 keep.append(line)
@@ -149,6 +150,16 @@ def without_furniture(pages: list[list[Line]]) -> tuple[list[list[Line]], list[s
         kept.append(keep)
     notes = [f"running heads and feet removed: {heads:,}"] if heads else []
     return kept, notes + ([f"page numbers removed: {numbers:,}"] if numbers else [])
+
+
+def _recurring(pages: list[list[Line]], edges: list[set[int]]) -> set[str]:
+    """Lines that recur at the edges of pages and hardly ever within them, as lines of the text itself may."""
+    at_edge: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    for page, edge in zip(pages, edges, strict=True):
+        at_edge.update({_key(page[index].text) for index in edge})
+        within.update({_key(line.text) for index, line in enumerate(page) if index not in edge})
+    return {key for key, count in at_edge.items() if count >= REPEATS and count >= 2 * within[key]}
 
 
 def _edge(page: list[Line]) -> set[int]:
@@ -210,7 +221,7 @@ def _apart(above: Line, line: Line, leading: float, turned: bool) -> bool:
 
 def _leading(pages: list[list[Line]]) -> float:
     """Usual distance of two lines."""
-    gaps = [round(a.y - b.y, 1) for page in pages for a, b in zip(page, page[1:], strict=False) if 2 < a.y - b.y < 60]
+    gaps = [round(a.y - b.y, 1) for page in pages for a, b in pairwise(page) if 2 < a.y - b.y < 60]
     return Counter(gaps).most_common(1)[0][0] if gaps else 12.0
 
 
