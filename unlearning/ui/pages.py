@@ -17,12 +17,11 @@ def script(name: str) -> str:
     return (ASSETS / "js" / f"{name}.js").read_text(encoding="utf-8")
 
 
-@cache
-def style() -> str:
-    """The style sheet."""
-    return (ASSETS / "style.css").read_text(encoding="utf-8")
-
-
 def head() -> str:
-    """What goes into the page's head: helpers of all components."""
-    return f"<script>{(ASSETS / 'js' / 'page.js').read_text(encoding='utf-8')}</script>"
+    """What goes into the page's head: the style sheet, and helpers of all components.
+
+    Not through Gradio's own `css`, which prefixes every rule and delays it.
+    """
+    style = (ASSETS / "style.css").read_text(encoding="utf-8")
+    helpers = (ASSETS / "js" / "page.js").read_text(encoding="utf-8")
+    return f"<style>{style}</style><script>{helpers}</script>"

@@ -1,0 +1,179 @@
+"""What the page asks models: how they saw a text coming, what they would say next, and how they go on with it.
+
+Everything takes models and gives JSON; torch is imported where it is used. Questions are asked one at a time
+(`jobs`), so these functions may take as long as they take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from unlearning.errors import PromptError
+
+if TYPE_CHECKING:
+    import torch
+
+    from unlearning.models.heads import Head
+
+Opened = Callable[[], AbstractContextManager[Any]]  # `with opened() as model:`
+Tell = Callable[[float], None]  # hears which share of the work is done
+
+WINDOW, OVERLAP = 512, 128  # tokens a model reads at once, and how many of them it has read before
+MOST_TOKENS = 1200  # of a text that the page shows token by token
+POSITIONS_AT_ONCE = 64  # whose logits exist at one time
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one model made of the text: hidden states at every position that predicts a token, and their projection."""
+
+    hidden: torch.Tensor  # [tokens − 1, width]
+    head: Head
+
+
+def measure_text(
+    models: Mapping[str, Opened], tokenizer: Any, text: str, top: int = 10, tell: Tell = lambda share: None
+) -> dict[str, Any]:
+    """How one or two models saw each token of a text coming.
+
+    Args:
+        models: One, or two to compare (the first is the baseline), by role.
+        tokenizer: Theirs.
+        text: Any text; the first MOST_TOKENS tokens are read, in windows that overlap.
+        top: Likeliest tokens to keep at each position.
+        tell: Hears the share that is done.
+
+    Returns:
+        roles; tokens (pieces of the text, white space included, which joined give the text read); p and rank of
+        each token by role (None for the first one, which nothing precedes); kl, KL(first ‖ second) in nats at each
+        position; words and top: for each role and position [word, p, word, p …], a word being an index into words;
+        cut, whether the text was longer; total, its tokens.
+
+    Raises:
+        PromptError: no token in the text.
+    """
+    from unlearning.models.loading import encode, leading_specials
+
+    ids, offsets = encode(tokenizer, text)
+    front = len(leading_specials(tokenizer))
+    total = len(ids) - front
+    if total < 1:
+        raise PromptError("There is no text to read.", "Type or paste some words.")
+    ids, offsets = ids[: front + MOST_TOKENS], offsets[: front + MOST_TOKENS]
+    readings = {}
+    for done, (role, opened) in enumerate(models.items()):
+        readings[role] = _read(opened, ids, front)
+        tell(0.6 * (done + 1) / len(models))
+    words = _Words(tokenizer, ids)
+    measured = _measure(readings, ids[front:], words, top, lambda share: tell(0.6 + 0.4 * share))
+    return {
+        "roles": list(models),
+        "tokens": _pieces(text, offsets[front:]),
+        **measured,
+        "words": words.known,
+        "cut": total > len(ids) - front,
+        "total": total,
+    }
+
+
+def _read(opened: Opened, ids: list[int], front: int) -> _Reading:
+    import torch
+
+    from unlearning.evaluation.scoring import hidden_states
+    from unlearning.models.heads import reading, split
+
+    rows, positions = _windows(ids, front)
+    with opened() as model, reading(model):
+        _, head = split(model, float_head=True)
+        parts = dict(hidden_states(model, rows, positions, batch=2))
+        if not parts:  # a text of one token: nothing is predicted
+            width = model.get_input_embeddings().weight.shape[1]
+            return _Reading(torch.zeros(0, width), head)
+    return _Reading(torch.cat([parts[i] for i in sorted(parts)]), head)
+
+
+def _windows(ids: list[int], front: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Rows for a model to read, and in each the positions whose next token is counted; all but the first token are."""
+    specials, body = ids[:front], ids[front:]
+    rows, positions = [], []
+    counted = 1  # the first body token that no row has predicted yet
+    while counted < len(body):
+        start = max(0, counted - OVERLAP) if rows else 0
+        end = min(len(body), start + WINDOW)
+        rows.append(specials + body[start:end])
+        positions.append([front + token - 1 - start for token in range(counted, end)])
+        counted = end
+    return rows, positions
+
+
+def _measure(
+    readings: Mapping[str, _Reading], tokens: list[int], words: _Words, top: int, tell: Tell
+) -> dict[str, Any]:
+    p: dict[str, list[float | None]] = {role: [None] for role in readings}
+    rank: dict[str, list[int | None]] = {role: [None] for role in readings}
+    tops: dict[str, list[list[Any]]] = {role: [[]] for role in readings}
+    kl: list[float] = [0.0]
+    following = tokens[1:]
+    for first in range(0, len(following), POSITIONS_AT_ONCE):
+        part = slice(first, first + POSITIONS_AT_ONCE)
+        logs = [one.head(one.hidden[part]).float().log_softmax(-1) for one in readings.values()]  # each [part, vocab]
+        for role, log in zip(readings, logs, strict=True):
+            _add_role(log, following[part], p[role], rank[role])
+            tops[role] += _tops(log, words, top)
+        if len(logs) == 2:
+            kl += (logs[0].exp() * (logs[0] - logs[1])).sum(-1).clamp(min=0).tolist()
+        tell(min(1.0, (first + POSITIONS_AT_ONCE) / len(following)))
+    rounded = {role: [None if x is None else float(f"{x:.4g}") for x in values] for role, values in p.items()}
+    return {
+        "p": rounded,
+        "rank": rank,
+        "top": tops,
+        "kl": [float(f"{x:.4g}") for x in kl] if len(readings) == 2 else None,
+    }
+
+
+def _add_role(log: torch.Tensor, following: list[int], p: list[float | None], rank: list[int | None]) -> None:
+    import torch
+
+    actual = torch.tensor(following, device=log.device)[:, None]
+    own = log.gather(-1, actual)  # [part, 1]
+    p += own[:, 0].exp().tolist()
+    rank += (1 + (log > own).sum(-1)).tolist()
+
+
+def _tops(log: torch.Tensor, words: _Words, top: int) -> list[list[Any]]:
+    best = log.topk(min(top, log.shape[-1]), dim=-1)
+    rows = zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
+    return [
+        [x for token, p in zip(*row, strict=True) for x in (words.place(token), float(f"{p:.3g}"))] for row in rows
+    ]
+
+
+class _Words:
+    """Token ids as text, each written once."""
+
+    def __init__(self, tokenizer: Any, context: Sequence[int]) -> None:
+        self._tokenizer, self._context = tokenizer, list(context[:4])
+        self._places: dict[int, int] = {}
+        self.known: list[str] = []
+
+    def place(self, token: int) -> int:
+        """The index of the token's text in `known`."""
+        from unlearning.models.encoding import token_text
+
+        if token not in self._places:
+            self._places[token] = len(self.known)
+            self.known.append(token_text(self._tokenizer, token, self._context))
+        return self._places[token]
+
+
+def _pieces(text: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
+    """The text cut at the ends of its tokens: joined again it is the text, white space and all."""
+    pieces, reached = [], 0
+    for _, end in offsets:
+        pieces.append(text[reached : max(reached, end)])
+        reached = max(reached, end)
+    return pieces
