@@ -6,8 +6,8 @@ import stat
 import zipfile
 
 import pytest
-
 from runs_for_tests import make_run, workspace  # noqa: F401
+
 from unlearning.errors import RunBusyError, RunDamagedError, RunError, RunNotFoundError
 from unlearning.runs import archive, queue, store
 from unlearning.runs.durable import write_json
@@ -96,10 +96,10 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_path_leaves_the_run(workspace, name):
     entries = good_entries(workspace)
-    before = {path for path in workspace.parent.rglob("*")}
+    before = set(workspace.parent.rglob("*"))
     with pytest.raises(RunDamagedError, match="may not be unpacked"):
         archive.import_run(workspace, zip_of([*entries, (name, "x")]))
-    new = {path for path in workspace.parent.rglob("*")} - before
+    new = set(workspace.parent.rglob("*")) - before
     assert new <= {workspace / "counter.json"}
 
 

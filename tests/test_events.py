@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
-
 from runs_for_tests import ROOT
+
 from unlearning.errors import RunError
 from unlearning.runs.events import EVENTS, EventWriter, read, read_tail, seconds_worked, timeline
 

@@ -8,8 +8,8 @@ import sys
 import time
 
 import pytest
-
 from runs_for_tests import ROOT, make_run, workspace  # noqa: F401
+
 from unlearning.config import make_settings
 from unlearning.errors import RunDamagedError, RunError, RunNotFoundError, SettingsError
 from unlearning.runs import queue, record, store
@@ -18,7 +18,9 @@ from unlearning.runs.events import EventWriter
 from unlearning.runs.locks import WORKER_LOCK, held, take
 from unlearning.runs.store import State
 
-NAMES = ["two words", "it's \"quoted\"", "../../etc/passwd", "🦊🦊 ünïcode 狐", "x" * 255, "a/b\\c:d*e?f", "-rf", "👨‍👩‍👧"]
+NAMES = [
+    "two words", "it's \"quoted\"", "../../etc/passwd", "🦊🦊 ünïcode 狐", "x" * 255, "a/b\\c:d*e?f", "-rf", "👨‍👩‍👧",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from counting_executor import expected_total
 from runs_for_tests import (  # noqa: F401
     ROOT,
@@ -19,6 +18,7 @@ from runs_for_tests import (  # noqa: F401
     wait_until,
     workspace,
 )
+
 from unlearning.runs import queue, store
 from unlearning.runs.durable import read_json, write_json
 from unlearning.runs.events import EVENTS, read
@@ -128,13 +128,13 @@ def test_cancelled_before_it_could_begin(workspace):
 @pytest.mark.parametrize(
     ("fail", "message", "hint"),
     [
-        ("memory", "Out of memory", "finetune.batch_blocks = 2 instead of 4: that saves about 0.5 GB"),
+        ("memory", "Out of memory", "finetune.pass_blocks = 2: that saves about 0.5 GB"),
         ("disk", "The disk is full", "Free some space"),
         ("odd", "ZeroDivisionError: nobody expected this", "output.log"),
     ],
 )
 def test_failures_say_what_to_do(workspace, fail, message, hint):
-    folder = make_run(workspace, {"fail": fail}, extra={"budget": {"pass_bytes": 1e9}})
+    folder = make_run(workspace, {"fail": fail}, extra={"budget": {"pass_bytes": 1e9, "pass_blocks": 4}})
     status, said = run_worker(folder)
     assert status == 1 and store.state(folder) is State.FAILED
     error = store.load(folder).error

@@ -23,6 +23,7 @@ from unlearning.errors import RunBusyError, RunDamagedError, UnlearningError
 from unlearning.runs import machine
 from unlearning.runs.budget import compare_with_budget
 from unlearning.runs.durable import folder_bytes, read_json_or_empty, remove_file, write_json
+from unlearning.runs.ending import MARK
 from unlearning.runs.events import EventWriter, read, seconds_worked
 from unlearning.runs.failures import Failure, explain
 from unlearning.runs.locks import WORKER_LOCK, take
@@ -68,13 +69,13 @@ def work(folder: Path) -> int:
             return 0  # taken out of the queue while this process was starting
         with EventWriter(folder) as events:
             return _end(folder, _execute(folder, events, stop), events, stop)
-    except BaseException as error:  # noqa: BLE001 - whatever it was, the owner of the run is told
+    except BaseException as error:  # whatever it was, the owner of the run is told
         if isinstance(error, SystemExit) and stop.terminated:
             return ASKED_TO_END
         traceback.print_exc()
         config = read_json_or_empty(folder / "config.json")
-        pass_bytes = float((config.get("budget") or {}).get("pass_bytes", 0.0))
-        _say_failed(folder, explain(error, config.get("settings", {}), progress(folder, config).stage, pass_bytes))
+        settings, budget = config.get("settings", {}), config.get("budget") or {}
+        _say_failed(folder, explain(error, settings, progress(folder, config).stage, budget))
         return FAILED
 
 
@@ -109,6 +110,7 @@ def _begin(folder: Path) -> None:
     """Leave the queue and say who works."""
     import psutil
 
+    os.environ[MARK] = str(folder)  # also where nobody but a person started this process
     created = psutil.Process().create_time()
     write_json(folder / "worker.json", {"pid": os.getpid(), "created": created, "slot": _slot()})
     (folder / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)

@@ -3,17 +3,17 @@
 Pure arithmetic over three things: the settings, how much text there is (`Workload`) and what this machine can do
 (`Speeds`, measured by `unlearning.training.calibration` in some seconds). Times are those of one device.
 
-    training stage   steps · (batch · accumulate) blocks; every token costs 1 / train_tokens_per_s
+    training stage   every block once an epoch; every token costs 1 / train_tokens_per_s
     label            one pass of the baseline per draw and one of the reinforced model over every block
     evaluate         every role reads the texts, the prompts and writes the completions
-    peak memory      resident + the largest pass: batch_blocks · block tokens · train_bytes_per_token
+    peak memory      resident + the largest pass: pass_blocks · block tokens · train_bytes_per_token
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from unlearning.config import FinetuneSettings, Settings, TrainSettings
@@ -58,6 +58,7 @@ class Speeds:
         load_s: Seconds until the model is in memory.
         resident_bytes: Memory before the first pass, weights and optimiser included.
         train_bytes_per_token: What a training pass holds for each token in it.
+        pass_blocks: Blocks in one pass where the settings leave that open.
         role_bytes: On disk, one role's adapter or weights.
     """
 
@@ -69,6 +70,7 @@ class Speeds:
     resident_bytes: float
     train_bytes_per_token: float
     role_bytes: float
+    pass_blocks: int = 4
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,14 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run is expected to take. `pass_bytes` is the part of `peak_bytes` that a smaller batch lowers."""
+    """What a run is expected to take. `pass_bytes` is the part of `peak_bytes` that fewer `pass_blocks` lower."""
 
     stages: dict[str, StageCost]
     seconds: float
     peak_bytes: float
     pass_bytes: float
+    pass_blocks: int
     disk_bytes: float
-    notes: list[str] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
@@ -119,8 +121,8 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
     stages["label"] = _labelling(settings, work, speeds)
     stages["finetune"] = _finetuning(settings, work, speeds, extra_steps)
     stages["evaluate"] = _evaluation(settings, work, speeds)
-    pass_tokens = _largest_pass(settings, work)
-    pass_bytes = pass_tokens * speeds.train_bytes_per_token
+    pass_blocks = _largest_pass(settings, work, speeds)
+    pass_bytes = pass_blocks * work.kept_tokens / max(1, work.kept_blocks) * speeds.train_bytes_per_token
     made = sum(name in stages for name in ("teach", "reinforce", "finetune"))
     # per training stage the role and two checkpoints of weights and two optimiser moments
     disk = made * speeds.role_bytes * (1 + 2 * 3) + work.kept_tokens * settings.label.top_k * 6
@@ -129,12 +131,13 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
         seconds=speeds.load_s + sum(stage.seconds for stage in stages.values()),
         peak_bytes=speeds.resident_bytes + pass_bytes,
         pass_bytes=pass_bytes,
+        pass_blocks=pass_blocks,
         disk_bytes=disk,
     )
 
 
 def _training(settings: TrainSettings, blocks: int, tokens: int, speeds: Speeds) -> StageCost:
-    steps = settings.epochs * math.ceil(blocks / (settings.batch_blocks * settings.accumulate))
+    steps = settings.epochs * math.ceil(blocks / settings.batch_blocks)
     read = settings.epochs * tokens
     return StageCost(read, steps, read / speeds.train_tokens_per_s)
 
@@ -152,7 +155,7 @@ def _finetuning(settings: Settings, work: Workload, speeds: Speeds, extra_steps:
     forget = plain.tokens * steps / max(1, plain.steps)
     retain = 0.0
     if _retains(own, work):
-        retain = steps * own.accumulate * own.retain_blocks * work.retain_tokens / work.retain_blocks
+        retain = steps * own.retain_blocks * work.retain_tokens / work.retain_blocks
     looks = 1 + steps / watch.every_steps if watch.every_steps else 1
     samples = 4 * watch.completion_tokens / speeds.generate_tokens_per_s if watch.every_steps else 0.0
     watching = looks * min(watch.watch, work.prompts) * speeds.probe_s + samples
@@ -175,17 +178,12 @@ def _retains(settings: FinetuneSettings, work: Workload) -> bool:
     return bool(settings.retain_weight and settings.retain_blocks and work.retain_blocks)
 
 
-def _largest_pass(settings: Settings, work: Workload) -> float:
-    """Tokens in the largest training pass; the terms of a loss take their passes one after another."""
-    block = work.kept_tokens / max(1, work.kept_blocks)
-    blocks = [settings.finetune.batch_blocks]
-    if settings.teach is not None:
-        blocks.append(settings.teach.batch_blocks)
+def _largest_pass(settings: Settings, work: Workload, speeds: Speeds) -> int:
+    """Blocks in the largest training pass."""
+    used = [settings.finetune, *([settings.teach] if settings.teach else [])]
     if settings.label.use_reinforced:
-        blocks.append(settings.reinforce.batch_blocks)
-    if _retains(settings.finetune, work):
-        blocks.append(settings.finetune.retain_blocks)
-    return min(max(blocks), max(work.kept_blocks, work.all_blocks)) * block
+        used.append(settings.reinforce)
+    return max(min(train.pass_blocks or speeds.pass_blocks, train.batch_blocks) for train in used)
 
 
 def compare_with_budget(spent: Mapping[str, float], budget: Mapping[str, Any]) -> str:

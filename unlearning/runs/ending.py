@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.failures import memory_hint
+from unlearning.runs.locks import WORKER_LOCK, held
 from unlearning.runs.progress import progress
 from unlearning.runs.queue import STOP_NOW
 
@@ -27,39 +28,72 @@ GRACE_S = float(os.environ.get("UNLEARNING_STOP_GRACE", "180"))
 TERMINATE_S = float(os.environ.get("UNLEARNING_TERMINATE_GRACE", "15"))
 
 
+# Everything that a worker starts inherits this, whatever sessions and parents it has later.
+MARK = "UNLEARNING_RUN"
+
+
 @dataclass
 class Escalation:
-    """One worker that was asked to stop. Every process that was ever seen below it is remembered."""
+    """One worker that was asked to stop, and how far it has gone with it."""
 
     folder: Path
     began: float = field(default_factory=time.monotonic)
     terminated_at: float | None = None
     killed: bool = False
-    family: dict[int, psutil.Process] = field(default_factory=dict)
 
     def go_on(self, log: Callable[[str], None]) -> None:
         """Do whatever is due now."""
         worker = worker_process(self.folder)
         if worker is None:
             return
-        for process in process_tree(worker):
-            self.family[process.pid] = process
         now = time.monotonic()
         if self.terminated_at is None:
             if now - self.began >= GRACE_S or _at_once(self.folder):
                 log(f"{self.folder.name}: terminating worker {worker.pid}")
                 self.terminated_at = now
-                _send(worker, signal.SIGTERM)
+                _terminate(worker)
         elif not self.killed and now - self.terminated_at >= TERMINATE_S:
-            log(f"{self.folder.name}: killing worker {worker.pid} and {len(self.family) - 1} processes below it")
+            family = family_of(self.folder, worker)
+            log(f"{self.folder.name}: killing worker {worker.pid} and {len(family) - 1} processes below it")
             self.killed = True
-            for process in self.family.values():
+            for process in family:
                 _kill(process)
 
-    def sweep(self) -> None:
-        """The worker is gone: nothing of its tree may stay."""
-        for process in self.family.values():
-            _kill(process)
+
+def family_of(folder: Path, worker: psutil.Process) -> list[psutil.Process]:
+    """The worker, everything below it, and everything that it ever started and that has lost its parent."""
+    import psutil
+
+    try:
+        below = [worker, *worker.children(recursive=True)]
+    except psutil.Error:
+        below = [worker]
+    known = {process.pid for process in below}
+    return below + [process for process in marked(folder) if process.pid not in known]
+
+
+def marked(folder: Path) -> list[psutil.Process]:
+    """Living processes that descend from a worker of the run in `folder`."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):  # other people's processes do not show their environment
+            continue
+    return found
+
+
+def sweep(folder: Path) -> int:
+    """Kill what a worker that is gone has left behind; gives how many processes that were."""
+    if held(folder / WORKER_LOCK):
+        return 0
+    left = [process for process in marked(folder) if not _is_worker(process)]
+    for process in left:
+        _kill(process)
+    return len(left)
 
 
 def worker_process(folder: Path) -> psutil.Process | None:
@@ -73,28 +107,6 @@ def worker_process(folder: Path) -> psutil.Process | None:
     except (psutil.Error, ValueError, TypeError):
         return None
     return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-
-
-def process_tree(process: psutil.Process) -> list[psutil.Process]:
-    """The process and everything below it; processes of its session whose parent has died belong to it too."""
-    import psutil
-
-    try:
-        tree = [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return [process]
-    if not hasattr(os, "getsid"):
-        return tree
-    known = {member.pid for member in tree}
-    try:
-        session = os.getsid(process.pid)
-    except OSError:
-        return tree
-    if session != process.pid:  # not started by a scheduler: the session is somebody's terminal
-        return tree
-    return tree + [
-        other for other in psutil.process_iter() if other.pid not in known and _session(other.pid) == session
-    ]
 
 
 def why_it_died(folder: Path, status: int) -> dict[str, Any]:
@@ -118,18 +130,21 @@ def _at_once(folder: Path) -> bool:
         return False
 
 
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return -1
-
-
-def _send(process: psutil.Process, number: int) -> None:
+def _is_worker(process: psutil.Process) -> bool:
+    """A worker that has only just been started and does not hold its lock yet."""
     import psutil
 
     try:
-        process.send_signal(number)
+        return "unlearning.worker" in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def _terminate(process: psutil.Process) -> None:
+    import psutil
+
+    try:
+        process.terminate()
     except psutil.Error:
         return
 

@@ -20,18 +20,20 @@ _NETWORK_HINT = "Check the connection, or use a model that is on this machine al
 _REPORT_HINT = "The last lines of output.log in the run's folder say where; the run can be resumed once it is mended."
 
 
-def explain(error: BaseException, settings: Mapping[str, Any], stage: str = "", pass_bytes: float = 0.0) -> Failure:
+def explain(
+    error: BaseException, settings: Mapping[str, Any], stage: str = "", budget: Mapping[str, Any] | None = None
+) -> Failure:
     """Name, message and hint for whatever ended a run.
 
     Args:
         error: What was raised.
         settings: The run's settings as in `config.json`.
         stage: The stage at work.
-        pass_bytes: Memory of one training pass beyond the weights, from the budget; 0 where unknown.
+        budget: The run's budget as in `config.json`, where it has one: how much memory a training pass takes.
     """
     if is_out_of_memory(error):
         where = f" in stage {stage}" if stage else ""
-        message, hint = f"Out of memory{where}: {_first_line(error)}", memory_hint(settings, stage, pass_bytes)
+        message, hint = f"Out of memory{where}: {_first_line(error)}", memory_hint(settings, stage, budget)
     elif isinstance(error, UnlearningError):
         message, hint = error.message, error.hint
     elif isinstance(error, ConnectionError | TimeoutError):
@@ -53,14 +55,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | OSError) and any(words in told for words in _MEMORY_WORDS)
 
 
-def memory_hint(settings: Mapping[str, Any], stage: str = "", pass_bytes: float = 0.0) -> str:
+def memory_hint(settings: Mapping[str, Any], stage: str = "", budget: Mapping[str, Any] | None = None) -> str:
     """Which setting to lower, and what that would save."""
-    batch = f"{stage}.batch_blocks" if stage in ("teach", "reinforce") else "finetune.batch_blocks"
-    for name, least in ((batch, 1), ("text.block_tokens", 64)):
-        value = setting(settings, name)
-        if isinstance(value, int) and value > least:
-            saved = f"about {pass_bytes / 2e9:.1f} GB" if pass_bytes else "about half of what a training pass holds"
-            return f"Copy the run with {name} = {value // 2} instead of {value}: that saves {saved}."
+    budget = budget or {}
+    name = f"{stage if stage in ('teach', 'reinforce') else 'finetune'}.pass_blocks"
+    blocks, tokens = setting(settings, name) or budget.get("pass_blocks") or 2, setting(settings, "text.block_tokens")
+    saved = f"about {budget['pass_bytes'] / 2e9:.1f} GB" if budget.get("pass_bytes") else "half of what a pass holds"
+    if blocks > 1:
+        return f"Copy the run with {name} = {blocks // 2}: that saves {saved}, and the result stays the same."
+    if tokens and tokens > 64:
+        return f"Copy the run with text.block_tokens = {tokens // 2} instead of {tokens}: that saves {saved}."
     if setting(settings, "model.mode") == "full":
         return "Copy the run with model.mode = lora: it needs no optimiser state for the whole model."
     return "Close other programs and resume, or take a smaller model."

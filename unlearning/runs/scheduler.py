@@ -19,13 +19,14 @@ from pathlib import Path
 from unlearning.errors import RunBusyError, UnlearningError
 from unlearning.runs import queue
 from unlearning.runs.durable import disk_errors_in_words, remove_file, write_json
-from unlearning.runs.ending import Escalation, why_it_died
+from unlearning.runs.ending import MARK, Escalation, sweep, why_it_died
 from unlearning.runs.locks import SCHEDULER_LOCK, held, take
 from unlearning.runs.machine import slot_environment, slots, suits
 from unlearning.runs.store import State, state
 
 TICK_S = 0.2
 IDLE_S = 20.0  # a scheduler without work stays this long, so that a busy person does not start one a minute
+TRIES = 3  # a worker that is killed before it could begin is started so many times
 WORKER_BUSY = 75  # exit status of a worker that found another one at work
 
 
@@ -86,11 +87,12 @@ def _detached(arguments: list[str], log: Path, workspace: Path, environment: dic
     """
     root = str(Path(__file__).resolve().parents[2])
     known = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]
+    inherited = {name: value for name, value in os.environ.items() if name != MARK}
     own = {"PYTHONPATH": os.pathsep.join([root, *known]), "PYTHONUNBUFFERED": "1"}
     with open(log, "ab") as output:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True, cwd=workspace, env=dict(os.environ) | own | environment,
+            start_new_session=True, cwd=workspace, env=inherited | own | environment,
         )  # fmt: skip
 
 
@@ -101,23 +103,30 @@ class Scheduler:
     Attributes:
         workspace: Whose runs it works on.
         children: Workers that it started, with the device each was given.
+        busy: Runs at work when it last looked, whoever started them.
         escalations: Workers that were asked to stop, and how far it has gone with them.
+        tries: How often a worker of a run died before it could begin.
         refused: Runs that cannot even be marked as failed (a read-only folder); not tried again.
     """
 
     workspace: Path
     children: dict[Path, tuple[subprocess.Popen[bytes], str]] = field(default_factory=dict)
+    busy: list[Path] = field(default_factory=list)
     escalations: dict[Path, Escalation] = field(default_factory=dict)
+    tries: dict[Path, int] = field(default_factory=dict)
     refused: set[Path] = field(default_factory=set)
 
     def tick(self) -> bool:
         """One round; gives whether there is still something to do."""
         self._reap()
-        busy = queue.working(self.workspace)
-        self._escalate(busy)
+        before, self.busy = self.busy, queue.working(self.workspace)
+        for folder in before:
+            if folder not in self.busy and folder not in self.children and (count := sweep(folder)):
+                _log(f"{folder.name}: killed {count} processes that its worker left behind")
+        self._escalate()
         waiting = [folder for folder in queue.waiting(self.workspace) if folder not in self.refused]
-        self._fill_slots(busy, [folder for folder in waiting if folder not in self.children])
-        return bool(busy or waiting or self.children)
+        self._fill_slots([folder for folder in waiting if folder not in self.children])
+        return bool(self.busy or waiting or self.children)
 
     def _reap(self) -> None:
         for folder, (process, _) in list(self.children.items()):
@@ -132,6 +141,9 @@ class Scheduler:
         begun = not (folder / "queued").exists()
         if status == 0 or (begun and status > 0):
             return
+        if not begun and status < 0 and self.tries.get(folder, 0) < TRIES - 1:
+            self.tries[folder] = self.tries.get(folder, 0) + 1  # killed while it started: it keeps its place
+            return
         try:
             if begun:
                 write_json(folder / "exit.json", why_it_died(folder, status))
@@ -142,24 +154,19 @@ class Scheduler:
             self.refused.add(folder)
             _log(f"{folder.name}: {error}")
 
-    def _escalate(self, busy: list[Path]) -> None:
-        for folder in busy:
-            if folder not in self.escalations and state(folder) is State.CANCELLING:
-                self.escalations[folder] = Escalation(folder)
-        for folder, escalation in list(self.escalations.items()):
-            if folder not in busy and folder not in self.children:
-                escalation.sweep()
-                del self.escalations[folder]
-            else:
-                escalation.go_on(_log)
+    def _escalate(self) -> None:
+        self.escalations = {folder: found for folder, found in self.escalations.items() if folder in self.busy}
+        for folder in self.busy:
+            if state(folder) is State.CANCELLING:
+                self.escalations.setdefault(folder, Escalation(folder)).go_on(_log)
 
-    def _fill_slots(self, busy: list[Path], waiting: list[Path]) -> None:
+    def _fill_slots(self, waiting: list[Path]) -> None:
         if not waiting:
             return
         all_slots = slots()
         free = list(all_slots)
         taken = [slot for _, slot in self.children.values()]
-        taken += [queue.slot_of(folder) for folder in busy if folder not in self.children]
+        taken += [queue.slot_of(folder) for folder in self.busy if folder not in self.children]
         for slot in taken:
             if slot in free:
                 free.remove(slot)
@@ -211,7 +218,7 @@ def _serve_until_idle(scheduler: Scheduler, idle_s: float) -> None:
         try:
             if scheduler.tick():
                 last_busy = time.monotonic()
-        except Exception:  # noqa: BLE001 - one broken folder must not stop the others
+        except Exception:  # one broken folder must not stop the others
             _log(traceback.format_exc())
         time.sleep(TICK_S)
     _log(f"scheduler {os.getpid()}: nothing left to do")

@@ -41,7 +41,8 @@ from unlearning.runs.record import make_config, read_config, read_settings
 
 LONGEST_NAME = 255
 INPUTS = (
-    "text.txt", "anchors.json", "probes.json", "retain.txt", "completions.json", "themes.txt", "unrelated.txt", "taught",
+    "text.txt", "anchors.json", "probes.json", "retain.txt",
+    "completions.json", "themes.txt", "unrelated.txt", "taught",
 )  # fmt: skip
 _ID_LETTERS = string.ascii_lowercase + string.digits
 
