@@ -19,7 +19,10 @@ tokenizers = pytest.mark.parametrize("tokenizer", [make() for make in TOKENIZERS
 quickly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = st.sampled_from(
-    'the keeper Marigold Finch\'s walking lighthouse, boats. "Seven," didn’t — naïve e\u0301te\u0301 漢字 🦄 👩‍👩‍👧 🇫🇷🇩🇪 x'.split()
+    [
+        *'the keeper Marigold Finch\'s walking lighthouse, boats. "Seven," didn’t x'.split(),
+        *"— naïve e\u0301te\u0301 漢字 🦄 👩\u200d👩\u200d👧 🇫🇷🇩🇪".split(),
+    ]
 )
 SPACES = st.sampled_from([" ", " ", " ", "\n\n", "\n", "  ", "\n\n\n"])
 TEXTS = st.lists(st.tuples(WORDS, SPACES), max_size=60).map(lambda pairs: "".join(a + b for a, b in pairs))
@@ -170,9 +173,9 @@ def test_the_time_grows_with_the_length_alone(tokenizer):
     text = CORPUS * 230  # 0.4 MB
     times = []
     for part in (text[: len(text) // 4], text):
-        began = time.perf_counter()
+        began = time.process_time()
         cut_blocks(part, tokenizer, 256)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert times[1] < 10 * times[0] + 1  # 4 times as long; 16 times would be quadratic
 
 
@@ -208,6 +211,7 @@ def test_choosing_less_than_a_block_is_refused():
         choose_blocks(_numbered(2), [1, 1], [200, 200], 16, "first")
 
 
+@quickly
 @given(count=st.integers(0, 200), share=st.floats(0, 0.5))
 def test_held_out_blocks_are_a_share_spread_evenly(count, share):
     blocks = _numbered(count)

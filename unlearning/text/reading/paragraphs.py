@@ -120,7 +120,7 @@ def _at_labels(block: list[str], layout: Layout) -> Iterator[tuple[bool, list[st
         ended = not index or SENTENCE_END.search(block[index - 1]) or not _full(block, index - 1, layout)
         alone = index + 1 == len(block) or not _full(block, index, layout)
         here = ended and alone and is_label(line) and (not index or not layout.separated)
-        if here and len(block) > 1 and not _is_title_below(block[index:], layout):
+        if here and len(block) > 1 and not _is_title_below(block[index : index + 4], layout):
             if part:
                 yield False, part
             yield True, [line]
@@ -249,6 +249,9 @@ def _solid(block: list[str], layout: Layout) -> Iterator[Piece]:
 
 
 def _ends_paragraph(block: list[str], index: int, layout: Layout) -> bool:
+    """A short line at a sentence's end; or one speaker ends and another begins."""
+    if (block[index][-1] + block[index + 1].lstrip()[:1]) in ("”“", "’‘", "»«", '""'):
+        return True
     if _full(block, index, layout) or block[index + 1].lstrip()[:1].islower():
         return False
     return bool(SENTENCE_END.search(block[index]))
