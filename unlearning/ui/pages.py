@@ -22,6 +22,6 @@ def head() -> str:
 
     Not through Gradio's own `css`, which prefixes every rule and delays it.
     """
-    style = (ASSETS / "style.css").read_text(encoding="utf-8")
-    helpers = (ASSETS / "js" / "page.js").read_text(encoding="utf-8")
-    return f"<style>{style}</style><script>{helpers}</script>"
+    sheets = [ASSETS / "style.css", *sorted((ASSETS / "css").glob("*.css"))]  # the page, then its components
+    style = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
+    return f"<style>{style}</style><script>{script('page')}</script><script>{script('charts')}</script>"
