@@ -32,10 +32,7 @@ window.forgetting = {
     return value === 0 ? "0 %" : "< 0.01 %";
   },
 };
-/* The chosen appearance, before anything is painted. */
-(() => {
-  const chosen = localStorage.getItem("forgetting-theme");
-  if (chosen && !new URLSearchParams(location.search).has("__theme")) {
-    document.addEventListener("DOMContentLoaded", () => document.body.classList.toggle("dark", chosen === "dark"));
-  }
-})();
+/* The appearance that was chosen on an earlier visit. */
+if (localStorage.getItem("forgetting-theme") && !new URLSearchParams(location.search).has("__theme")) {
+  document.body.classList.toggle("dark", localStorage.getItem("forgetting-theme") === "dark");
+}

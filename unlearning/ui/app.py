@@ -34,12 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def launch_settings(workspace: Path) -> dict[str, Any]:
     """What every launch of the page has in common, a test's too."""
-    from unlearning.ui.pages import head, style
+    from unlearning.ui.pages import head
     from unlearning.ui.theme import make_theme
 
     return {
         "theme": make_theme(),
-        "css": style(),
         "head": head(),
         "ssr_mode": False,
         "run_history": False,

@@ -99,7 +99,7 @@ def _header() -> str:
         '<header class="top"><a class="brand" href="?" data-step="start" data-title="Start">'
         '<span class="brand-mark" aria-hidden="true"></span>Forgetting Lab</a>'
         f'<nav aria-label="Steps" class="steps">{steps}</nav><nav aria-label="More" class="others">{others}'
-        '<button type="button" class="quiet" data-act="theme" aria-label="Switch between dark and light">◐</button>'
+        '<button type="button" class="quiet theme" data-act="theme" aria-label="Switch between dark and light">◐</button>'
         "</nav></header>"
     )
 

@@ -1,0 +1,33 @@
+"""What is said beside a field, and what stands where there is nothing yet. Text only, never markup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+
+def field_note(elem_id: str) -> gr.HTML:
+    """A place beside a field for the engine's sentence. Its value: "" for nothing, str(error) for a refusal, or
+    {"kind": "error" | "warning" | "good" | "hint", "text": …}."""
+    return gr.HTML("", html_template=_NOTE, js_on_load=None, elem_id=elem_id, elem_classes=["note-place"])
+
+
+def note(kind: str, text: str) -> dict[str, str]:
+    """A value for `field_note`."""
+    return {"kind": kind, "text": text}
+
+
+_NOTE = (
+    "{{#if value}}{{#if value.text}}<p class='note {{value.kind}}' role='status'>{{value.text}}</p>"
+    "{{else}}{{#unless value.kind}}<p class='note error' role='alert'>{{value}}</p>{{/unless}}{{/if}}{{/if}}"
+)
+
+
+def empty(title: str, what_to_do: str) -> dict[str, Any]:
+    """Arguments of a gr.HTML that says what to do where there is nothing yet: `gr.HTML(**empty(…))`. Our words only."""
+    return {
+        "value": {"title": title, "text": what_to_do},
+        "html_template": "<div class='empty'><h3>{{value.title}}</h3><p>{{value.text}}</p></div>",
+        "js_on_load": None,
+    }
