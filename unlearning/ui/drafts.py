@@ -20,16 +20,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from unlearning.config import Settings
 from unlearning.errors import InputError
 from unlearning.runs.durable import disk_errors_in_words, read_json_or_empty, write_file, write_json
-from unlearning.text.anchors import Dictionary, load_dictionary, save_dictionary
-from unlearning.text.documents import Document, read_documents
-from unlearning.text.prompts import Probe, load_probes
-from unlearning.ui.pages import ASSETS
-from unlearning.ui.scenarios import DEFAULT, INPUTS, Scenario, find_scenario
+from unlearning.scenarios import DEFAULT, Inputs, Scenario, inputs_of, inputs_of_text, load_scenario
+from unlearning.text.anchors import Dictionary, format_dictionary, load_dictionary, save_dictionary
+from unlearning.text.documents import Document
 
 ID = re.compile(r"[a-z0-9]{24}")
 KEPT_STATES = 200  # of a dictionary: how far undo goes back
@@ -114,25 +114,29 @@ class Draft:
     def about(self) -> About:
         kept = read_json_or_empty(self.folder / "about.json")
         if not kept:
-            return _scenario_about(find_scenario(DEFAULT))
+            return _scenario_about(load_scenario(DEFAULT))
         return About(kept["title"], tuple(kept["sources"]), tuple(kept["notes"]), kept["scenario"])
 
     @property
     def text(self) -> str:
         """The text; "" where a scenario leaves it to people to bring one."""
-        if (self.folder / "text.txt").exists():
+        if self._own_text:
             return (self.folder / "text.txt").read_text(encoding="utf-8")
         return _scenario_document(self.about.scenario).text if self.about.scenario else ""
 
     @property
+    def _own_text(self) -> bool:
+        return (self.folder / "text.txt").exists()
+
+    @property
     def scenario(self) -> Scenario | None:
-        return find_scenario(self.about.scenario) if self.about.scenario else None
+        return load_scenario(self.about.scenario) if self.about.scenario else None
 
     def take_document(self, document: Document) -> None:
         """Make somebody's own document the text. A dictionary that came with a scenario's own text goes with it."""
         with self._changing():
             before = self.about.scenario
-            keeps = before and find_scenario(before).text is None  # it asked for this very text
+            keeps = before and load_scenario(before).text is None  # it asked for this very text
             write_file(self.folder / "text.txt", document.text)
             self._write_about(About(document.title, document.sources, document.notes, before if keeps else ""))
             if before and not keeps and not self.history.last:
@@ -140,7 +144,7 @@ class Draft:
 
     def take_scenario(self, name: str) -> None:
         """Start over with a scenario: its text, its dictionary."""
-        scenario = find_scenario(name)
+        scenario = load_scenario(name)
         with self._changing():
             (self.folder / "text.txt").unlink(missing_ok=True)
             self._write_about(_scenario_about(scenario))
@@ -212,33 +216,20 @@ class Draft:
         with self._changing():
             write_json(self.folder / "settings.json", settings)
 
-    @property
-    def probes(self) -> list[Probe]:
-        """The scenario's probes and controls; none for somebody's own text."""
-        scenario = self.scenario
-        return load_probes(scenario.folder / "probes.json") if scenario else []
-
-    def inputs(self, model: str = "") -> dict[str, str | bytes | Path]:
+    def inputs(self, settings: Settings | None = None) -> Inputs:
         """What `runs.store.create` takes: all files of a run that this draft would start.
 
         Args:
-            model: The model to unlearn with; the scenario's taught adapter goes along where it fits that model.
-        """
-        from unlearning.text.anchors import format_dictionary
+            settings: Those of the run; a scenario's taught adapter goes along where it fits them.
 
-        files: dict[str, str | bytes | Path] = {
-            "text.txt": self.text,
-            "anchors.json": format_dictionary(self.dictionary, "json"),
-        }
-        for name, asset in {"retain.txt": "retain.md", "unrelated.txt": "retain_test.md"}.items():
-            if (ASSETS / asset).exists():
-                files[name] = ASSETS / asset
+        Raises:
+            InputError: there is no text yet.
+        """
         scenario = self.scenario
-        if scenario:
-            files |= {name: scenario.folder / file for name, file in INPUTS.items() if (scenario.folder / file).exists()}
-            if scenario.taught and model == scenario.about.get("model") and not (self.folder / "text.txt").exists():
-                files["taught"] = scenario.taught
-        return files
+        if scenario and not self._own_text:
+            return inputs_of(scenario, settings) | {"anchors.json": format_dictionary(self.dictionary, "json")}
+        document = Document(self.about.title, self.text, (), self.about.sources)
+        return inputs_of_text(document, self.dictionary, scenario=scenario)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -253,16 +244,12 @@ def _scenario_about(scenario: Scenario) -> About:
     return About(scenario.title, (scenario.text.name,) if scenario.text else (), (), scenario.name)
 
 
-_documents: dict[str, Document] = {}
-
-
+@cache
 def _scenario_document(name: str) -> Document:
-    if name not in _documents:
-        path = find_scenario(name).text
-        _documents[name] = read_documents([path]) if path else Document("", "")
-    return _documents[name]
+    scenario = load_scenario(name)
+    return scenario.document() if scenario.text else Document("", "")
 
 
+@cache
 def _scenario_dictionary(name: str) -> Dictionary:
-    path = find_scenario(name).folder / "anchors.csv" if name else None
-    return load_dictionary(path) if path and path.exists() else Dictionary(())
+    return load_scenario(name).dictionary() if name else Dictionary(())

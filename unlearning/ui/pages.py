@@ -1,4 +1,4 @@
-"""Style sheet and scripts of the page, read from assets/ once."""
+"""Style sheet and scripts of the page, read from assets/."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ def script(name: str) -> str:
     return (ASSETS / "js" / f"{name}.js").read_text(encoding="utf-8")
 
 
+HELPERS = ("page", "charts")
+
+
 def head() -> str:
-    """What goes into the page's head: the style sheet, and helpers of all components.
+    """What goes into the page's head: style sheets, and helpers of all components.
 
     Not through Gradio's own `css`, which prefixes every rule and delays it.
     """
-    sheets = [ASSETS / "style.css", *sorted((ASSETS / "css").glob("*.css"))]  # the page, then its components
-    style = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-    return f"<style>{style}</style><script>{script('page')}</script><script>{script('charts')}</script>"
+    sheets = [ASSETS / "style.css", *sorted((ASSETS / "css").glob("*.css"))]
+    style = "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
+    return f"<style>{style}</style><script>{''.join(script(name) for name in HELPERS)}</script>"
