@@ -160,6 +160,11 @@ def test_markdown_syntax_goes_and_headings_stay(tmp_path):
     )
 
 
+def test_a_title_comes_from_the_only_top_heading_or_the_name(tmp_path):
+    assert _read(tmp_path, "a_day.md", f"# The Boat\n\n{FIRST}\n\n## Evening\n\n{SECOND}").title == "The Boat"
+    assert _read(tmp_path, "a_day.md", f"# Morning\n\n{FIRST}\n\n# Evening\n\n{SECOND}").title == "a day"
+
+
 def test_a_web_page_loses_everything_but_its_text(tmp_path):
     page = (
         "<!DOCTYPE html><html><head><title>Boats &amp; bells</title><style>p{color:red}</style></head><body>"

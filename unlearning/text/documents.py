@@ -129,10 +129,16 @@ def read_documents(paths: Sequence[Path], *, max_bytes: int = MAX_BYTES) -> Docu
         data = _bytes_of(path, left, max_bytes)
         left -= len(data)
         rough = READERS[path.suffix.lower()](data, path.name, max_bytes)
-        title = rough.title or path.stem.replace("_", " ")
+        title = rough.title or _only_top_heading(rough.pieces) or path.stem.replace("_", " ")
         loose = path.suffix.lower() == ".pdf"
         documents.append(_document(rough, title, path.name, loose=loose))
     return documents[0] if len(documents) == 1 else _join(documents)
+
+
+def _only_top_heading(pieces: list[Piece]) -> str:
+    """The one heading of the highest rank, where the document begins with it: its title."""
+    top = [piece for piece in pieces if piece.kind == "heading" and piece.level == 1]
+    return top[0].text if len(top) == 1 and top[0] is pieces[0] else ""
 
 
 def read_text(text: str, title: str = "pasted text") -> Document:
