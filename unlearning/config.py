@@ -87,6 +87,15 @@ class TrainSettings(Section):
     clip_norm: float | None = Field(
         1.0, gt=0, description="Largest gradient norm; longer gradients are scaled down. Empty: no limit."
     )
+    retain_weight: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of staying close to the starting model on unrelated prose (KL divergence). The paper: 0.",
+    )
+    retain_blocks: int = Field(
+        0, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
+    )
 
 
 class LabelSettings(Section):
@@ -121,12 +130,11 @@ class LabelSettings(Section):
 
 class FinetuneSettings(TrainSettings):
     retain_weight: float = Field(
-        1.0,
-        ge=0,
-        le=100,
-        description="Weight of staying close to the baseline on unrelated prose (KL divergence). The paper: 0.",
+        1.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL divergence). The paper: 0."
     )
-    retain_blocks: int = Field(2, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step.")
+    retain_blocks: int = Field(
+        2, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
+    )
     where: Literal["all", "changed"] = Field(
         "all",
         description="all trains on every labelled position (the paper); changed only where the generic label differs from what the baseline would say anyway.",

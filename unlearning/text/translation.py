@@ -187,8 +187,9 @@ def position_map(source: Encoded, target: Encoded, translated: Translated, inner
                 mask[token - 1] = Mask.INSIDE_ANCHOR
         if piece.first and piece.anchor is not None:
             used.append((tokens[0], piece.anchor))
-        elif tokens[0] > 0:
-            mask[tokens[0] - 1] = Mask.REPEATED
+        else:
+            for token in _opening_tokens(source.offsets, tokens[0], translated.source):
+                mask[token - 1] = Mask.REPEATED
     return PositionMap(
         [place if why is Mask.LABELLED else -1 for place, why in zip(places, mask, strict=True)], mask, used
     )
@@ -228,6 +229,16 @@ def _matching_positions(source: Encoded, target: Encoded, translated: Translated
                 places[before + 1 : place] = range(before_target + 1, found)
         before, before_target = place, found
     return places
+
+
+def _opening_tokens(offsets: Sequence[tuple[int, int]], first: int, text: str) -> list[int]:
+    """The first token of an expression, and the token of the single blank before it where it has one of its own.
+
+    Elsewhere that blank is part of the expression's first token, so predicting it begins the expression.
+    """
+    start, end = offsets[first - 1]
+    blank = first > 1 and start >= offsets[first][0] - 1 and text[start:end] in ("", " ")
+    return [token for token in ([first - 1, first] if blank else [first]) if token > 0]
 
 
 def _tokens_over(offsets: Sequence[tuple[int, int]], starts: Sequence[int], start: int, end: int) -> list[int]:

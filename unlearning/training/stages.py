@@ -191,44 +191,43 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _teach(work: Work) -> dict[str, Any]:
-    assert work.settings.teach is not None  # noqa: S101 - plan() leaves the stage out otherwise
-    examples = _next_token_examples(work, work.all_blocks)
-    return _train(work, "teach", [Term("next_token", examples)], work.settings.teach)
+    settings = work.settings.teach or TrainSettings()
+    texts = _retained(work, settings)
+    if texts:
+        _save_retained(work, "teach", texts, "never_taught", settings.pass_blocks, _Progress(work, "teach", len(texts)))
+    return _train(work, "teach", Term("next_token", _next_token_examples(work, work.all_blocks)), settings)
 
 
 def _reinforce(work: Work) -> dict[str, Any]:
-    examples = _next_token_examples(work, work.blocks[0])
-    return _train(work, "reinforce", [Term("next_token", examples)], work.settings.reinforce)
+    settings = work.settings.reinforce
+    texts = _retained(work, settings)
+    if texts:
+        progress = _Progress(work, "reinforce", len(texts))
+        _save_retained(work, "reinforce", texts, "baseline", settings.pass_blocks, progress)
+    return _train(work, "reinforce", Term("next_token", _next_token_examples(work, work.blocks[0])), settings)
 
 
 def _label(work: Work) -> dict[str, Any]:
     """Generic labels of the blocks to unlearn, and the baseline's own predictions on the retain text."""
     settings, folder = work.settings, work.stage_folder("label")
     blocks = [block.text for block in work.blocks[0]]
-    retain = work.retain_blocks if settings.finetune.retain_weight and settings.finetune.retain_blocks else []
-    batch = settings.finetune.pass_blocks or work.hardware.batch_hint
+    retain = _retained(work, settings.finetune)
     progress = _Progress(work, "label", len(blocks) + len(retain))
     labels = label_blocks(
-        blocks, work.dictionary, work.family.tokenizer, partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"),
-        settings.label, settings.seed, batch, settings.finetune.where == "changed", progress,
+        blocks, work.dictionary, work.family.tokenizer,
+        partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"), settings.label, settings.seed,
+        settings.finetune.pass_blocks or work.hardware.batch_hint, settings.finetune.where == "changed", progress,
     )  # fmt: skip
     save_examples(labels, folder / "labels")
     progress.before = len(blocks)
-    kept = own_predictions(
-        retain, work.family.tokenizer, partial(work.family.role, "baseline"), settings.label.top_k, batch, progress
-    )
-    save_examples(kept, folder / "retain")
+    _save_retained(work, "finetune", retain, "baseline", settings.finetune.pass_blocks, progress)
     labelled = sum(len(example.positions) for example in StoredExamples(folder / "labels"))
     return {"blocks": len(blocks), "labelled": labelled, "retain_blocks": len(retain)}
 
 
 def _finetune(work: Work) -> dict[str, Any]:
-    settings, labels = work.settings.finetune, work.stage_folder("label")
-    terms = [Term("generic", StoredExamples(labels / "labels"))]
-    retain = StoredExamples(labels / "retain")
-    if len(retain):
-        terms.append(Term("retain", retain, settings.retain_weight, settings.retain_blocks))
-    return _train(work, "finetune", terms, settings, after_step=_watch(work))
+    labels = StoredExamples(work.stage_folder("label") / "labels")
+    return _train(work, "finetune", Term("generic", labels), work.settings.finetune, _watch(work))
 
 
 def _evaluate(work: Work) -> dict[str, Any]:
@@ -271,13 +270,16 @@ _STAGES: dict[str, Callable[[Work], dict[str, Any]]] = {
 def _train(
     work: Work,
     stage: str,
-    terms: Sequence[Term],
+    term: Term,
     settings: TrainSettings,
     after_step: Callable[[int, int], None] = lambda done, steps: None,
 ) -> dict[str, Any]:
-    if not terms[0].examples:
+    if not term.examples:
         raise InputError("The text has no block to train on.", "Give a longer text or a smaller text.held_out.")
     folder, role = work.stage_folder(stage), PRODUCT[stage]
+    terms = [term]
+    if (folder / "retain").is_dir():
+        terms.append(Term("retain", StoredExamples(folder / "retain"), settings.retain_weight, settings.retain_blocks))
     outcome: Outcome = train(
         work.family.create(role), terms, settings,
         stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
@@ -289,6 +291,24 @@ def _train(
     if outcome.done < outcome.steps:
         raise Stopped
     return {"steps": outcome.steps, "tokens": outcome.tokens}
+
+
+def _retained(work: Work, settings: TrainSettings) -> list[str]:
+    """The unrelated prose that a stage is to stay close on; none if its settings do not ask for it."""
+    return work.retain_blocks if settings.retain_weight and settings.retain_blocks else []
+
+
+def _save_retained(
+    work: Work, stage: str, texts: list[str], role: str, pass_blocks: int | None, progress: Callable[[int], None]
+) -> None:
+    """Store what `role` predicts on the retain text, for the retain term of `stage`."""
+    if not texts:
+        return
+    batch = pass_blocks or work.hardware.batch_hint
+    kept = own_predictions(
+        texts, work.family.tokenizer, partial(work.family.role, role), work.settings.label.top_k, batch, progress
+    )
+    save_examples(kept, work.stage_folder(stage) / "retain")
 
 
 def _next_token_examples(work: Work, blocks: Sequence[Block]) -> list[Example]:
