@@ -1,0 +1,7 @@
+"""`python -m unlearning`."""
+
+import sys
+
+from unlearning.cli import main
+
+sys.exit(main())
