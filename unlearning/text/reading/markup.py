@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from unlearning.errors import DocumentError
@@ -27,6 +28,7 @@ SKIPPED_ROLES = frozenset(("navigation", "banner", "contentinfo", "search", "doc
 VERSE_LINE = re.compile(r"(?:^|[\s_-])(?:verse|line|l|i\d+|indent\d*)(?:$|[\s_-])")
 NOTE_MARK = re.compile(r"^\W*(?:\d{1,3}|[*†‡])\W*$")
 
+PART = 500_000  # characters
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
 FOOTNOTE_MARK = re.compile(r"\[\^[^\]\s]{1,40}\]:?")
@@ -76,10 +78,21 @@ def read_markdown(text: str) -> Rough:
         found = FRONT_TITLE.search(front[1])
         title, text = found[1] if found else "", text[front.end() :]
     markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    rendered = markdown.render(FOOTNOTE_MARK.sub("", text))
-    if not rendered.strip():
-        return Rough([], title)
-    return Rough(read_html(rendered, "the document").pieces, title)
+    pieces: list[Piece] = []
+    for part in _parts(FOOTNOTE_MARK.sub("", text)):
+        rendered = markdown.render(part)
+        pieces += read_html(rendered, "the document").pieces if rendered.strip() else []
+    return Rough(pieces, title)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long document in parts that end at blank lines: the parser takes a hundred times a part's size."""
+    start = 0
+    while start < len(text):
+        border = text.find("\n\n", start + PART)
+        end = len(text) if border < 0 else border + 2
+        yield text[start:end]
+        start = end
 
 
 def _title(root: Any) -> str:
