@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -72,9 +72,9 @@ def test_500_for_ever_ends_with_an_error() -> None:
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "UNLEARNING_API_KEY"), (403, "UNLEARNING_API_KEY"), (404, "/v1")])
 def test_refusals_are_not_retried(status: int, hint: str) -> None:
-    with serve(broken(status, "Incorrect API key provided: sk-very-secret")) as server:
-        with pytest.raises(EndpointRefusedError) as caught:
-            ask(endpoint(server), QUESTION)
+    refusal = broken(status, "Incorrect API key provided: sk-very-secret")
+    with serve(refusal) as server, pytest.raises(EndpointRefusedError) as caught:
+        ask(endpoint(server), QUESTION)
     assert len(server.requests) == 1
     assert str(status) in caught.value.message and hint in caught.value.hint
 
@@ -147,9 +147,9 @@ def test_a_parameter_that_the_model_does_not_take_is_left_out() -> None:
 
 
 def test_other_400_is_quoted() -> None:
-    with serve(broken(400, "context too long\nsecond line")) as server:
-        with pytest.raises(EndpointRefusedError, match=r"HTTP 400: context too long\."):
-            ask(endpoint(server), QUESTION)
+    refusal = broken(400, "context too long\nsecond line")
+    with serve(refusal) as server, pytest.raises(EndpointRefusedError, match=r"HTTP 400: context too long\."):
+        ask(endpoint(server), QUESTION)
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:80/v1", "ftp://example.org", "http://", "https://me:sk-x@example.org"])

@@ -104,7 +104,7 @@ def read(text: str, scores: Mapping[str, float]) -> Reading:
             found[keys] += 1
     inside: Counter[str] = Counter()
     for keys, count in found.items():
-        inside.update({key: count for key in keys})
+        inside.update(dict.fromkeys(keys, count))
     lower = {key.lower(): score for key, score in scores.items()}
     return Reading(words, evidence, names, found, inside, language, lower)
 
