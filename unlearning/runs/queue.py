@@ -54,7 +54,8 @@ def enqueue(folder: Path) -> State:
             raise RunBusyError(f"Run {folder.name} is still being stopped.", "Start it again when it has stopped.")
         if now is State.SUCCEEDED:
             raise RunError(
-                f"Run {folder.name} has ended.", f"`python -m unlearning runs continue {folder.name}` takes more steps."
+                f"Run {folder.name} has ended.",
+                f"`python -m unlearning runs continue {folder.name} 20` takes 20 more steps.",
             )
         if now not in ACTIVE:
             _join(workspace, folder)

@@ -185,7 +185,7 @@ def load(folder: Path) -> Run:
     return Run(
         folder=folder,
         state=state(folder),
-        name=str(meta.get("name") or folder.name),
+        name=one_line(str(meta.get("name") or folder.name))[:LONGEST_NAME],
         number=number if isinstance(number, int) else 0,
         config=config,
         summary=read_summary(folder) if (folder / "result.json").exists() else {},
@@ -230,13 +230,19 @@ def rename(folder: Path, name: str) -> None:
     write_json(folder / "meta.json", read_json_or_empty(folder / "meta.json") | {"name": name})
 
 
+def one_line(words: str) -> str:
+    """`words` without line breaks and without characters that control a terminal or turn the writing round."""
+    joiner = "\u200d"  # holds together what is drawn as one sign
+    return " ".join("".join(letter if letter.isprintable() or letter == joiner else " " for letter in words).split())
+
+
 def checked_name(name: str) -> str:
     """`name` on one line and without control characters.
 
     Raises:
         SettingsError: longer than 255 characters.
     """
-    name = " ".join("".join(letter if letter.isprintable() or letter == "\u200d" else " " for letter in name).split())
+    name = one_line(name)
     if len(name) > LONGEST_NAME:
         raise SettingsError(f"The name has {len(name)} characters.", f"Use at most {LONGEST_NAME}.")
     return name
