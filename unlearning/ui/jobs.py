@@ -141,7 +141,7 @@ class Jobs:
             job.state, job.message, job.hint, job.dropped = "failed", "This was stopped.", "Ask again.", True
         except UnlearningError as error:
             job.message, job.hint, job.state = error.message, error.hint, "failed"
-        except Exception as error:  # noqa: BLE001 - the line goes on, and the page says what happened
+        except Exception as error:  # the line goes on, and the page says what happened
             traceback.print_exc()
             job.message, job.hint, job.state = *_in_words(error), "failed"
 

@@ -1,0 +1,155 @@
+"""From a draft and a form to a run in the queue. No component in here: what the Unlearn screen and the API both do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearning.config import Settings
+from unlearning.errors import AnchorError, DocumentError, PromptError, SettingsError
+from unlearning.runs import scheduler, store
+from unlearning.text.anchor_checks import check_dictionary
+from unlearning.text.prompts import Probe
+from unlearning.ui.follow import owner_of
+
+if TYPE_CHECKING:
+    from unlearning.ui.drafts import Draft
+
+ARROW = re.compile(r"\s*(?:→|->|=>|⇒)\s*")
+TWICE_S = 10.0  # the same start again within so many seconds is the same click
+MOST_WATCHED = 40
+LONGEST_PROMPT = 2000
+WATCHED, CONTROLS = 6, 2  # to begin with
+
+_started: dict[str, tuple[str, float]] = {}  # what was started → its run and when
+_starting = threading.Lock()
+
+
+def start_run(workspace: Path, draft: Draft, settings: Settings, watched: Sequence[Probe], name: str = "") -> str:
+    """Make a run of a draft and queue it; gives its id. Pressing the button twice starts one.
+
+    Args:
+        workspace: Where it goes.
+        draft: Its text and dictionary.
+        settings: Of the run.
+        watched: Prompts to measure while it runs, controls among them.
+        name: Of the run; empty for the text's title and a number.
+
+    Raises:
+        UnlearningError: what is missing or wrong, and what to do about it.
+    """
+    check_model(settings.model.name)
+    inputs = inputs_of(draft, settings, watched)
+    what = _fingerprint(draft, settings, inputs)
+    with _starting:
+        run_id, when = _started.get(what, ("", 0.0))
+        if time.monotonic() - when < TWICE_S and (store.runs_folder(workspace) / run_id / "config.json").exists():
+            return run_id
+        extra = {"owner": owner_of(draft.id)} | ({"scenario": draft.about.scenario} if draft.about.scenario else {})
+        settings = settings.model_copy(update={"evaluation": _watching(settings, watched)})
+        run = store.create(workspace, settings, inputs, name=name, title=draft.about.title, extra=extra)
+        _started[what] = (run.id, time.monotonic())
+    scheduler.start(run.folder)
+    return run.id
+
+
+def inputs_of(draft: Draft, settings: Settings, watched: Sequence[Probe]) -> dict[str, str | bytes | Path]:
+    """The files of a run, the watched prompts first among its probes.
+
+    Raises:
+        DocumentError, AnchorError: there is no text yet, or its dictionary has an error.
+    """
+    if not draft.text.strip():
+        raise DocumentError("There is no text to forget yet.", "Upload or paste one in step 1.")
+    errors = [found for found in check_dictionary(draft.dictionary, None) if found.severity == "error"]
+    if errors:
+        raise AnchorError(f"Anchor row {errors[0].row}: {errors[0].message}", errors[0].hint)
+    if settings.label.use_anchors and not draft.dictionary.enabled():
+        raise AnchorError("The dictionary is empty.", "Let step 2 suggest anchors, or switch label.use_anchors off.")
+    inputs = dict(draft.inputs(settings.model.name))
+    if settings.teach is not None:
+        inputs.pop("taught", None)  # this run does its own teaching
+    seen = {(probe.prompt, probe.targets) for probe in watched}
+    probes = [*watched, *(probe for probe in draft.probes if (probe.prompt, probe.targets) not in seen)]
+    inputs["probes.json"] = json.dumps(
+        [{"prompt": p.prompt, "targets": list(p.targets), "kind": p.kind, "note": p.note} for p in probes],
+        ensure_ascii=False,
+    )
+    return inputs
+
+
+def check_model(name: str) -> None:
+    """Refuse what is neither in the catalogue nor the id of a model on a hub: a page must not read folders.
+
+    Raises:
+        ModelNotFoundError, SettingsError: saying what may be chosen.
+    """
+    from unlearning.models.loading import kind_of
+
+    if kind_of(name) == "folder":
+        raise SettingsError(
+            f"'{name}' is a folder, which the page does not open.",
+            "Choose a model of the list or the id of one on Hugging Face; the command line takes folders.",
+        )
+
+
+def _watching(settings: Settings, watched: Sequence[Probe]) -> Any:
+    count = max(settings.evaluation.watch, len(watched)) if settings.evaluation.watch else 0
+    return settings.evaluation.model_copy(update={"watch": count})
+
+
+def _fingerprint(draft: Draft, settings: Settings, inputs: dict[str, Any]) -> str:
+    text = json.dumps([draft.id, settings.model_dump(mode="json"), {k: str(v) for k, v in inputs.items()}])
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+# --- watched prompts as lines of text ---
+
+
+def write_lines(probes: Sequence[Probe]) -> str:
+    """Probes as a person edits them: `The Cheshire → Cat`, one a line."""
+    return "\n".join(f"{_one_line(probe.prompt)} → {_one_line(probe.targets[0]).strip()}" for probe in probes)
+
+
+def read_lines(lines: str, kind: str) -> list[Probe]:
+    """Probes from lines as `write_lines` gives them.
+
+    Raises:
+        PromptError: naming the line that cannot be understood.
+    """
+    rows = [(number, line.strip()) for number, line in enumerate(lines.splitlines(), 1) if line.strip()]
+    if len(rows) > MOST_WATCHED:
+        raise PromptError(f"There are {len(rows)} {kind}s to watch.", f"Watch at most {MOST_WATCHED}.")
+    return [_read_line(number, line, kind) for number, line in rows]
+
+
+def _read_line(number: int, line: str, kind: str) -> Probe:
+    parts = ARROW.split(line)
+    words = "control prompt" if kind == "control" else "watched prompt"
+    if len(parts) != 2 or not all(parts):
+        raise PromptError(
+            f"Line {number} of the {words}s, “{line[:60]}”, needs a beginning, one arrow and a word.",
+            "Write it as: The Cheshire → Cat",
+        )
+    if len(line) > LONGEST_PROMPT:
+        raise PromptError(f"Line {number} of the {words}s has {len(line)} characters.", "Shorten it.")
+    return Probe(parts[0], (f" {parts[1]}",), kind)
+
+
+def first_watched(probes: Sequence[Probe]) -> tuple[list[Probe], list[Probe]]:
+    """The probes and the controls to watch where nobody has chosen any."""
+    own = [probe for probe in probes if probe.kind != "control"]
+    controls = [probe for probe in probes if probe.kind == "control"]
+    step = max(1, len(own) // WATCHED)
+    return own[::step][:WATCHED], controls[:CONTROLS]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
