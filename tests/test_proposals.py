@@ -50,6 +50,12 @@ klopfte an die Tür. Herr Samsa kam aus dem Zimmer, und Grete weinte. Dann wollt
 stand vor der Tür. »Gregor«, sagte Grete, »du musst aufstehen.« Frau Samsa fiel auf einen Stuhl. Der Prokurist sprach
 mit Herrn Samsa und mit Grete über Gregor. Der Stuhl und die Tür und das Bett gehörten der Familie Samsa.
 """
+FRENCH = """
+Emma Bovary regardait par la fenêtre. Charles était parti pour Yonville. « Où est Charles ? » demanda Emma. Homais
+entra sans frapper. Il parlait toujours, Homais, de Rouen et de la science. Emma n'écoutait pas Homais. À Yonville,
+tout le monde connaissait Homais et Charles. Léon revint à Yonville. Emma aimait Léon. Madame Bovary pleurait. Madame
+Bovary voulait aller à Rouen. Monsieur Lheureux vendait des étoffes et souriait à Emma.
+"""
 NAMELESS = """
 The water was cold and the day was long. We walked along the road until it turned to sand. Then we sat down. Nobody
 said anything for a while. The wind came up from the sea. After that we went home. Then it rained, and We were TIRED.
@@ -167,6 +173,13 @@ def test_capitals_of_german_nouns_are_no_names() -> None:
     dictionary = propose_offline(GERMAN)
     assert set(by_term(dictionary)) == {"Samsa", "Grete", "Gregor"}
     assert_sound(dictionary, GERMAN)
+
+
+def test_french() -> None:
+    found = by_term(propose_offline(FRENCH))
+    kinds = {"Emma": "person", "Homais": "person", "Charles": "person", "Yonville": "place", "Bovary": "person"}
+    assert {term: found[term].kind for term in kinds} == kinds
+    assert not {"Madame", "Monsieur", "Où", "À"} & set(found)
 
 
 @pytest.mark.parametrize(

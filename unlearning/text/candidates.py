@@ -153,6 +153,8 @@ def _is_plural_of(key: str, counts: Mapping[str, int]) -> bool:
 def _name(key: str, reading: Reading) -> Candidate:
     evidence = reading.evidence[key]
     word_class = class_of_name(key, evidence)
+    if word_class[0] == "coined" and reading.language != "en":
+        word_class = ("surname", False)  # the verbs that tell a person are known for English only
     kind = KIND.get(word_class[0], "thing")
     term = max(evidence.written, key=lambda text: (evidence.written[text], text))
     words = parts_of(term)
