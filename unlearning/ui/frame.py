@@ -15,7 +15,7 @@ from unlearning.errors import UnlearningError
 from unlearning.ui.context import Context, Screen
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.host import ModelHost
-from unlearning.ui.pages import script
+from unlearning.ui.pages import component, script
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ PANELS = (
 def build_app(workspace: Path) -> gr.Blocks:
     """The whole page over the runs in `workspace`."""
     with gr.Blocks(title="Forgetting Lab", delete_cache=(3600, 86400)) as page:
-        where = gr.HTML({}, html_template=_header(), js_on_load=script("nav"), elem_id="header")
+        where = gr.HTML({}, html_template=_header(), js_on_load=script("nav"), apply_default_css=False, elem_id="header")
         with gr.Tabs(elem_id="panels") as panels:
             tabs = {panel.step: gr.Tab(panel.label, id=panel.step, elem_id=f"panel-{panel.step}") for panel in PANELS}
-        status = gr.HTML("", html_template="", js_on_load=script("status"), elem_id="status")
+        status = component("status", "", elem_id="status")
         context = Context(workspace, DraftStore(workspace), ModelHost(workspace), where, status)
         for panel in PANELS:
             with tabs[panel.step]:
@@ -82,7 +82,7 @@ def _bind(context: Context, panel: Panel, screen: Screen) -> None:
 
 
 def _opened(screen: Screen, where: dict[str, str], *values: Any) -> Any:
-    assert screen.on_open is not None  # noqa: S101 - bound only then
+    assert screen.on_open is not None
     try:
         found = screen.on_open(where, *values)
     except UnlearningError as error:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
@@ -15,6 +19,20 @@ def script(name: str) -> str:
     It runs once, with `element`, `props`, `trigger`, `watch`, `server` and `upload` in scope, in a block of its own.
     """
     return (ASSETS / "js" / f"{name}.js").read_text(encoding="utf-8")
+
+
+def component(name: str, value: Any = None, **settings: Any) -> gr.HTML:
+    """A custom component: nodes made by assets/js/<name>.js, looks from assets/css, none of Gradio's own for HTML."""
+    import gradio as gr
+
+    return gr.HTML(value, html_template="", js_on_load=script(name), apply_default_css=False, **settings)
+
+
+def words(html: str, **settings: Any) -> gr.HTML:
+    """Fixed words of ours as HTML; nothing that a person or a model wrote."""
+    import gradio as gr
+
+    return gr.HTML(html_template=html, js_on_load=settings.pop("js", None), apply_default_css=False, **settings)
 
 
 HELPERS = ("page", "charts")
