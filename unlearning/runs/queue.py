@@ -7,6 +7,7 @@ lock and order the queue; times of day do not, because a clock can be set back.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from unlearning.runs.locks import WORKER_LOCK, held, take
 from unlearning.runs.machine import slots, suits
 from unlearning.runs.progress import expected_stages, progress
 from unlearning.runs.record import read_config
-from unlearning.runs.store import ACTIVE, BUSY, State, run_folders, state
+from unlearning.runs.store import ACTIVE, State, runs_folder, state
 
 STOP_NOW = "now"
 
@@ -112,16 +113,26 @@ def request_stop(folder: Path, now: bool = False) -> None:
         remove_file(folder / "queued")
 
 
+def unfinished(workspace: Path) -> list[Path]:
+    """Runs without a result. Asked for several times a second, so it costs one `stat` for each finished run."""
+    try:
+        with os.scandir(runs_folder(workspace)) as entries:
+            names = [entry.name for entry in entries if entry.name[0] != "."]
+    except OSError:
+        return []
+    root = str(runs_folder(workspace))
+    return [Path(root, name) for name in names if not os.path.lexists(f"{root}/{name}/result.json")]
+
+
 def waiting(workspace: Path) -> list[Path]:
     """Runs that wait, the next one first."""
-    folders = [folder for folder in run_folders(workspace) if (folder / "queued").exists()]
-    still = [folder for folder in folders if not held(folder / WORKER_LOCK) and not (folder / "result.json").exists()]
-    return sorted(still, key=lambda folder: (_ticket(folder), folder.name))
+    found = [folder for folder in unfinished(workspace) if (folder / "queued").exists()]
+    return sorted((f for f in found if not held(f / WORKER_LOCK)), key=lambda folder: (_ticket(folder), folder.name))
 
 
 def working(workspace: Path) -> list[Path]:
     """Runs whose worker is alive."""
-    return [folder for folder in run_folders(workspace) if not _ended(folder) and state(folder) in BUSY]
+    return [folder for folder in unfinished(workspace) if held(folder / WORKER_LOCK)]
 
 
 def places(workspace: Path) -> list[Place]:
@@ -180,7 +191,3 @@ def _join(workspace: Path, folder: Path) -> None:
 def _ticket(folder: Path) -> int:
     ticket = read_json_or_empty(folder / "queued").get("ticket", 0)
     return ticket if isinstance(ticket, int) else 0
-
-
-def _ended(folder: Path) -> bool:
-    return (folder / "result.json").exists()
