@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlearning.errors import PromptError
@@ -28,6 +28,7 @@ PROBES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(probes=st.lists(PROBES, min_size=1, max_size=5))
 def test_probes_survive_the_way_to_json_and_back(probes, tmp_path_factory):
     path = tmp_path_factory.mktemp("probes") / "p.json"
