@@ -2,7 +2,7 @@
  * The token strip: a text whose tokens are coloured by how a model, or two, saw them coming.
  * value: null | {job} | {roles, tokens, p: {role: []}, rank: {role: []}, kl, words, top: {role: []}, cut, total}
  *        and, all optional: measure, role, scale, label, error
- * events: "pin" {index, token, context} (a token was clicked, or Enter pressed on it), "measured" {} (it is drawn)
+ * events: "pin" {index, token, context} (a token was clicked, or Enter pressed on it), "measured" {job} (it is drawn)
  */
 const { element: node, fill, percent, token, spelled, spoken, roleName, roleClass, scaled, choice, bar, figure } = window.forgetting;
 const MEASURES = {
@@ -217,7 +217,7 @@ function draw(value) {
   drawText();
   paint();
   rest.textContent = data.cut ? `The first ${data.tokens.length.toLocaleString("en")} of ${data.total.toLocaleString("en")} tokens.` : "";
-  trigger("measured", { tokens: data.tokens.length });
+  trigger("measured", { tokens: data.tokens.length, job: value.job });
 }
 
 function nothing(...what) {

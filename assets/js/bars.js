@@ -1,0 +1,53 @@
+/*
+ * What every role would say next at one place: a table of bars, where known the curve over the training steps.
+ * value: null | {job | rows, roles, …}, with heading, context, closable; the answer may bring actual, translated, curve
+ * events: "pick" {token, context} (continue from this token), "close" {}
+ */
+const { element: node, fill, followJob, waiting, problem, tokenBars, curves, token, percent, switcher } = window.forgetting;
+let stop = null;
+let scale = "sqrt";
+
+function head(value) {
+  return node("div", { class: "row spread" },
+    node("h4", {}, value.heading || "", value.token !== undefined ? token(value.token) : null),
+    value.closable ? node("button", { type: "button", class: "quiet", "aria-label": "Unpin", onclick: () => { fill(element); trigger("close", {}); } }, "✕") : null);
+}
+
+function curveOf(found) {
+  if (!found || !found.points || !found.points.length) return null;
+  const chart = curves({ label: "Probability of this token over the training steps", height: 170, scale });
+  chart.set([{ id: "p", name: "after", kind: "probe", role: "unlearned", dash: found.recorded ? "" : "2 5", points: found.points }], { steps: found.steps });
+  const last = found.points[found.points.length - 1];
+  return node("div", { class: "pinned-curve" }, node("h4", {}, "Over the steps of forgetting"), chart.node,
+    node("p", { class: "hint" }, `${percent(found.points[0][1])} before, ${percent(last[1])} after. ${found.note || ""}`));
+}
+
+function draw(value, data) {
+  const table = node("div", {});
+  const bars = () => fill(table, tokenBars(data, { scale, marked: data.actual, pick: value.fixed ? null : (word) => trigger("pick", { token: word, context: value.context || data.text || "" }) }));
+  bars();
+  const changed = data.translated && data.text && data.translated !== data.text
+    ? node("p", { class: "hint" }, "The generic target comes from the model’s view of the translated text: “", node("bdi", {}, data.translated.slice(-160)), "”")
+    : null;
+  fill(element, head(value), node("div", { class: data.curve ? "pinned" : "" },
+    node("div", {}, node("div", { class: "row spread bars-tools" }, node("p", { class: "hint" }, value.fixed ? "" : "Choose a token to go on from it in both models."),
+      switcher("Scale of the bars", [["linear", "linear"], ["sqrt", "square root"], ["log", "log"]], scale, (key) => { scale = key; bars(); })), table, changed),
+    curveOf(data.curve)));
+}
+
+function update() {
+  if (stop) stop();
+  stop = null;
+  const value = props.value;
+  if (!value) return fill(element);
+  if (value.error) return fill(element, problem(value.error, value.hint));
+  if (!value.job) return draw(value, value);
+  stop = followJob(server.look, value.job, (state) => {
+    if (state.state === "done") draw(value, state.value);
+    else if (state.state === "failed") fill(element, head(value), problem(state.message, state.hint));
+    else fill(element, head(value), waiting(state));
+  });
+  return undefined;
+}
+watch("value", update);
+update();

@@ -1,0 +1,145 @@
+"""The questions of the Compare screen, as jobs for the line: they open a run's models and ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearning.errors import InputError
+from unlearning.runs import store
+from unlearning.ui import inference, nexts, recorded
+from unlearning.ui.jobs import Job
+from unlearning.ui.roles import ROLES
+from unlearning.ui.writing import Column, write_together
+
+if TYPE_CHECKING:
+    from unlearning.training.stages import Work
+    from unlearning.ui.host import ModelHost
+
+ASK_NOT_TO_KNOW = (  # the baseline with nothing but a request (Thaker et al. 2024: a strong baseline)
+    "The following was written by somebody who has never read {title} and knows nothing about it.\n\n"
+)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What somebody wants written.
+
+    Attributes:
+        prompt: To go on from.
+        roles: A column each.
+        other: Id of another run whose unlearned model is a column too; "" for none.
+    """
+
+    prompt: str
+    roles: tuple[str, ...]
+    other: str
+    tokens: int
+    temperature: float
+    seed: int
+
+
+def columns_of(workspace: Path, folder: Path, wishes: Wishes) -> list[dict[str, str]]:
+    """What stands above each column: {key, role, title, about}.
+
+    Raises:
+        InputError: no column.
+    """
+    there = {*recorded.roles_on_disk(folder), "prompt_only"}
+    chosen = [role for role in ROLES if role in wishes.roles and role in there]
+    found = [{"key": role, "role": role, "title": ROLES[role].title, "about": ""} for role in chosen]
+    if wishes.other:
+        name = store.load(store.runs_folder(workspace) / wishes.other).name
+        found.append({"key": "other", "role": "unlearned", "title": "after, in another run", "about": name})
+    if not found:
+        raise InputError("No model is chosen.", "Tick at least one.")
+    return found
+
+
+def write(host: ModelHost, run_id: str, wishes: Wishes, job: Job) -> dict[str, Any]:
+    """Let every column go on; the job shows the texts while they grow."""
+    if not host.ready(run_id):
+        job.say(None, 0.0, "Loading the model …")
+    with host.open(run_id) as work:
+        roles = [role for role in ROLES if role in wishes.roles and _can(work, role)]
+        columns = [Column(_opened(work, role), _prompt(work, role, wishes.prompt), wishes.prompt) for role in roles]
+        shown = list(columns)
+
+        def show(share: float) -> None:
+            job.say(_texts(shown, bool(wishes.other)), share * (0.7 if wishes.other else 1.0))
+
+        if columns:
+            write_together(columns, work.family.tokenizer, wishes.tokens, wishes.temperature, wishes.seed, show)
+    if wishes.other:  # after the other, never inside: whoever held two runs' models could be waited for, for ever
+        with host.open(wishes.other) as work:
+            last = Column(_opened(work, "unlearned"), wishes.prompt)
+            shown.append(last)
+            write_together(
+                [last], work.family.tokenizer, wishes.tokens, wishes.temperature, wishes.seed,
+                lambda share: job.say(_texts(shown, False), 0.7 + 0.3 * share),
+            )  # fmt: skip
+    return _texts(shown, False)
+
+
+def _texts(columns: list[Column], one_more: bool) -> dict[str, Any]:
+    texts = [{"text": column.text, "ended": column.ended} for column in columns]
+    return {"columns": texts + ([{"text": "", "ended": False}] if one_more else [])}
+
+
+def _prompt(work: Work, role: str, prompt: str) -> str:
+    return ASK_NOT_TO_KNOW.format(title=_title(work.folder)) + prompt if role == "prompt_only" else prompt
+
+
+def _title(folder: Path) -> str:
+    title = str((store.load(folder).config.get("text") or {}).get("title") or "").strip()
+    return f"“{title}”" if title else "the story"
+
+
+def _can(work: Work, role: str) -> bool:
+    return work.family.has("baseline" if role == "prompt_only" else role)
+
+
+def _opened(work: Work, role: str) -> inference.Opened:
+    return partial(_open, work, "baseline" if role == "prompt_only" else role)
+
+
+def _open(work: Work, role: str) -> AbstractContextManager[Any]:
+    opened: AbstractContextManager[Any] = work.family.role(role)
+    return opened
+
+
+def say_next(host: ModelHost, folder: Path, text: str, following: str, job: Job) -> dict[str, Any]:
+    """What every role would say after a text; with the word that follows in truth, also its curve over the steps."""
+    with _loaded(host, folder.name, job) as work:
+        found = nexts.next_table(work, text, following=following)
+    if following:
+        found["curve"] = recorded.curve_at(folder, text, following) or _two_ends(folder, found)
+    return found
+
+
+def _two_ends(folder: Path, found: dict[str, Any]) -> dict[str, Any] | None:
+    row = next((row for row in found["rows"] if row["token"] == found["actual"]), None)
+    if row is None or "unlearned" not in row["p"]:
+        return None
+    return recorded.ends(row["p"]["baseline"], row["p"]["unlearned"], recorded.steps_of(folder))
+
+
+def read_text(host: ModelHost, folder: Path, text: str, job: Job) -> dict[str, Any]:
+    """How the models before and after saw every token of a text coming."""
+    with _loaded(host, folder.name, job) as work:
+        roles = [role for role in ("baseline", "unlearned") if work.family.has(role)]
+        models = {role: _opened(work, role) for role in roles}
+        return inference.measure_text(models, work.family.tokenizer, text, tell=lambda share: job.say(None, share))
+
+
+@contextmanager
+def _loaded(host: ModelHost, run_id: str, job: Job) -> Iterator[Work]:
+    if not host.ready(run_id):
+        job.say(None, 0.0, "Loading the model …")
+    with host.open(run_id) as work:
+        job.say(None, 0.05)
+        yield work

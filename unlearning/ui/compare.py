@@ -1,0 +1,297 @@
+"""Step 4: the model before and after, side by side, on one prompt, on a whole text, and in what the run measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from unlearning.errors import InputError, UnlearningError
+from unlearning.runs import store
+from unlearning.ui import asking, plots, recorded
+from unlearning.ui.context import Context, Screen, Where, go
+from unlearning.ui.follow import folder_of, is_mine
+from unlearning.ui.jobs import line_of
+from unlearning.ui.notices import field_note
+from unlearning.ui.pages import script
+from unlearning.ui.roles import ROLES
+from unlearning.ui.strip import strip_value, token_strip
+from unlearning.ui.writing import LONGEST, check_wishes
+
+FIRST_PROMPT = "The story begins"
+LONGEST_TEXT = 40_000  # characters that are sent to the models; more than MOST_TOKENS tokens of any tongue
+COLUMNS = ("baseline", "unlearned", "never_taught", "reinforced", "prompt_only")
+SHOWN_FIRST = ("baseline", "unlearned")
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def build(context: Context) -> Screen:
+    """Draw the screen."""
+    gr.Markdown("## Before and after", elem_classes="screen-title")
+    nothing = gr.HTML(None, html_template=_NOTHING, js_on_load=_GO, elem_id="compare-empty")
+    with gr.Column(visible=False) as all_of_it:
+        run = gr.Dropdown([], label="Run", elem_id="compare-run", filterable=True)
+        prompt, wishes, write = _prompt_fields()
+        refused = field_note("compare-note")
+        columns = _component(context, "columns", drops=True)
+        with gr.Tabs(elem_id="compare-parts"):
+            with gr.Tab("Next word", elem_id="compare-next"):
+                bars = _component(context, "bars")
+            with gr.Tab("Read a text", elem_id="compare-text"):
+                text, read, strip, pinned, scatter = _text_fields(context)
+            with gr.Tab("What the run measured", elem_id="compare-measured"):
+                measured = gr.HTML(None, html_template="", js_on_load=script("measured"), elem_id="measured")
+                measured_plot = gr.Plot(show_label=False, elem_id="measured-plot", visible=False)
+    asked = [context.where, prompt, *wishes]
+    answers = [columns, bars, refused]
+    gr.on([write.click, prompt.submit], partial(complete, context), asked, answers, **QUIET)
+    columns.again(partial(again, context), asked, [wishes[-1], *answers], **QUIET)
+    for source in (bars.pick, pinned.pick, measured.tried):
+        source(_from_elsewhere(context), asked, [prompt, *answers], **QUIET)
+    read.click(partial(read_text, context), [context.where, text], [strip, pinned], **QUIET)
+    _bind_strip(context, strip, pinned, scatter)
+    run.input(lambda where, chosen: go(where, "compare", run=chosen), [context.where, run], context.where, **QUIET)
+    outputs = [
+        nothing, all_of_it, run, prompt, wishes[0], wishes[1], columns, bars, text, strip, pinned, scatter,
+        measured, measured_plot,
+    ]  # fmt: skip
+    return Screen(partial(on_open, context), inputs=[run, prompt], outputs=outputs)
+
+
+def _component(context: Context, name: str, elem_id: str = "", drops: bool = False) -> gr.HTML:
+    """One of our components that asks for a job's answer."""
+
+    def look(question: dict[str, Any]) -> dict[str, Any]:
+        return line_of(context.host).look(question)
+
+    def drop(question: dict[str, Any]) -> None:
+        line_of(context.host).drop(str(question.get("job")))
+
+    functions: list[Any] = [look, drop] if drops else [look]
+    return gr.HTML(
+        None, html_template="", js_on_load=script(name), server_functions=functions, elem_id=elem_id or name,
+        elem_classes=["asks"],
+    )  # fmt: skip
+
+
+def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
+    with gr.Row(equal_height=True):
+        prompt = gr.Textbox(
+            label="How does it go on?", lines=2, max_lines=6, elem_id="prompt", scale=5,
+            placeholder="The beginning of a sentence. Enter asks all models at once.",
+        )  # fmt: skip
+        write = gr.Button("Let them go on", variant="primary", elem_id="write", scale=0, min_width=170)
+    columns = gr.CheckboxGroup(
+        [(ROLES[role].title, role) for role in COLUMNS[:2]], value=[*SHOWN_FIRST], label="Models", elem_id="columns-of"
+    )
+    with gr.Accordion("Length, chance, another run", open=False, elem_id="compare-more"), gr.Row():
+        other = gr.Dropdown([], label="Another run beside it", elem_id="other-run", info="Its model after forgetting.")
+        tokens = gr.Slider(5, LONGEST, value=40, step=1, label="New tokens, at most", elem_id="new-tokens")
+        temperature = gr.Slider(
+            0, 2, value=0, step=0.1, label="Temperature", elem_id="temperature",
+            info="0 always takes the likeliest word; above, chance has its say.",
+        )  # fmt: skip
+        seed = gr.Number(0, label="Seed", precision=0, elem_id="seed", info="The same dice for all models.")
+    return prompt, [columns, other, tokens, temperature, seed], write
+
+
+def _text_fields(context: Context) -> tuple[gr.Textbox, gr.Button, gr.HTML, gr.HTML, gr.Plot]:
+    with gr.Row(equal_height=True):
+        text = gr.Textbox(
+            label="Any text", lines=3, max_lines=10, elem_id="any-text", scale=5,
+            placeholder="A passage of the text, or one that has nothing to do with it.",
+        )  # fmt: skip
+        read = gr.Button("Read it with both", variant="primary", elem_id="read", scale=0, min_width=170)
+    strip = token_strip(context.host, elem_id="compare-strip")
+    pinned = _component(context, "bars", "pinned")
+    scatter = gr.Plot(show_label=False, elem_id="tokens-plot", visible=False)
+    return text, read, strip, pinned, scatter
+
+
+# --- arriving ---
+
+
+def on_open(context: Context, where: Where, shown_run: str | None, prompt: str) -> tuple[Any, ...]:
+    """Show the run of the address bar, or the newest that can be compared."""
+    choices = runs_to_compare(context.workspace, where)
+    run_id = where.get("run") or (choices[0][1] if choices else "")
+    if not run_id:
+        return True, gr.update(visible=False), *(gr.skip() for _ in range(12))
+    folder = folder_of(context.workspace, run_id)
+    if run_id not in [value for _, value in choices]:
+        choices = [(store.load(folder).name, run_id), *choices]
+    roles = [role for role in (*recorded.roles_on_disk(folder), "prompt_only") if role in COLUMNS]
+    probes = recorded.before_and_after(folder)
+    head = (
+        None,
+        gr.update(visible=True),
+        gr.update(choices=choices, value=run_id),
+        where.get("prompt") or (gr.skip() if prompt and shown_run == run_id else first_prompt(folder)),
+        gr.update(choices=[(ROLES[r].title, r) for r in roles], value=[r for r in SHOWN_FIRST if r in roles]),
+        gr.update(choices=[("none", ""), *(c for c in choices if c[1] != run_id)], value=""),
+    )
+    if shown_run == run_id:  # coming back: what was asked is still there
+        return *head, *(gr.skip() for _ in range(8))
+    return *head, None, None, passage(folder), None, None, gr.update(visible=False), *_measured(probes)
+
+
+def runs_to_compare(workspace: Path, where: Where) -> list[tuple[str, str]]:
+    """(name, id) of this person's runs that have an unlearned model, newest first."""
+    runs = [run for run in store.list_runs(workspace) if is_mine(run.config, where.get("draft"))]
+    return [(run.name, run.id) for run in runs if "unlearned" in recorded.roles_on_disk(run.folder)]
+
+
+def first_prompt(folder: Path) -> str:
+    """A prompt to begin with: the watched one that changed most."""
+    probes = [one for one in recorded.before_and_after(folder) if one["kind"] != "control"]
+    best = max(probes, key=lambda one: one["before"] - one["after"], default=None)
+    return str(best["prompt"]) if best else FIRST_PROMPT
+
+
+def passage(folder: Path, characters: int = 900) -> str:
+    """A passage of the run's own text to begin with: where its anchors are dense enough to show something."""
+    try:
+        text = (folder / "text.txt").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    start = text.find("\n\n", len(text) // 5)
+    start = start + 2 if start >= 0 else 0
+    end = text.rfind(" ", start, start + characters)
+    return text[start : end if end > start else start + characters].strip()
+
+
+def _measured(probes: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
+    own = [one for one in probes if one["kind"] != "control"]
+    controls = [one for one in probes if one["kind"] == "control"]
+    own.sort(key=lambda one: -abs(one["after"] - one["before"]))
+    controls.sort(key=lambda one: abs(one["after"] - one["before"]))
+    value = {"probes": own, "controls": controls, "note": ""}
+    if not probes:
+        value["note"] = "This run has not measured anything yet: it does so at its end."
+        return value, gr.update(visible=False)
+    return value, gr.update(value=plots.scatter(probes), visible=True)
+
+
+# --- asking ---
+
+
+def complete(
+    context: Context, where: Where, prompt: str, roles: list[str], other: str, tokens: float, temperature: float,
+    seed: float,
+) -> tuple[Any, Any, str]:  # fmt: skip
+    """Let all models go on with the prompt, and show what each would say next."""
+    try:
+        folder = folder_of(context.workspace, where.get("run") or _newest(context, where))
+        beside = folder_of(context.workspace, other).name if other else ""
+        wishes = asking.Wishes(_checked(prompt), tuple(roles), beside, int(tokens), temperature, int(seed or 0))
+        check_wishes(wishes.tokens, wishes.temperature)
+        columns = asking.columns_of(context.workspace, folder, wishes)
+    except UnlearningError as error:
+        return gr.skip(), gr.skip(), str(error)
+    line = line_of(context.host)
+    job = line.ask(partial(asking.write, context.host, folder.name, wishes))
+    value = {"job": job, "prompt": prompt, "columns": columns, "chance": temperature > 0}
+    nexts = line.ask(partial(asking.say_next, context.host, folder, prompt, ""), ("next", folder.name, prompt))
+    return value, {"job": nexts, "context": prompt}, ""
+
+
+def again(context: Context, where: Where, *asked: Any) -> tuple[Any, ...]:
+    """The same with other dice."""
+    seed = int(asked[-1] or 0) + 1
+    return seed, *complete(context, where, *asked[:-1], seed)
+
+
+def _from_elsewhere(context: Context) -> Any:
+    """Go on from a token that was clicked, which joins the text before it, or from a measured prompt.
+
+    Gradio finds `gr.EventData` in the signature of a plain function only.
+    """
+
+    def going_on(
+        where: Where, prompt: str, roles: list[str], other: str, tokens: float, temperature: float, seed: float,
+        event: gr.EventData,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        longer = str(getattr(event, "context", "")) + str(getattr(event, "token", ""))
+        wanted = longer or str(getattr(event, "prompt", prompt))
+        return wanted, *complete(context, where, wanted, roles, other, tokens, temperature, seed)
+
+    return going_on
+
+
+def _bind_strip(context: Context, strip: gr.HTML, pinned: gr.HTML, scatter: gr.Plot) -> None:
+    """A clicked token shows what every role says there; a text that was read, its scatter."""
+
+    def pin_token(where: Where, event: gr.EventData) -> Any:
+        return pin(context, where, str(getattr(event, "context", "")), str(getattr(event, "token", "")))
+
+    def plot_tokens(event: gr.EventData) -> Any:
+        return tokens_plot(context, getattr(event, "job", None))
+
+    strip.pin(pin_token, context.where, pinned, **QUIET)
+    strip.measured(plot_tokens, None, scatter, **QUIET)
+
+
+def read_text(context: Context, where: Where, text: str) -> tuple[Any, None]:
+    """Measure every token of a text with both models."""
+    try:
+        folder = folder_of(context.workspace, where.get("run") or _newest(context, where))
+        if not text.strip():
+            raise InputError("There is no text to read.", "Type or paste some words.")
+    except UnlearningError as error:
+        return {"error": error.message, "hint": error.hint}, None
+    text = text[:LONGEST_TEXT]
+    read = partial(asking.read_text, context.host, folder, text)
+    return strip_value(context.host, read, ("strip", folder.name, text), label="The text"), None
+
+
+def pin(context: Context, where: Where, before: str, word: str) -> Any:
+    """What every role would say at the token that was clicked, and its probability over the steps."""
+    if not before.strip():
+        return {"error": "Nothing stands before the first token, so no model could see it coming.", "hint": ""}
+    try:
+        folder = folder_of(context.workspace, where.get("run") or _newest(context, where))
+    except UnlearningError as error:
+        return {"error": error.message, "hint": error.hint}
+    ask = partial(asking.say_next, context.host, folder, before[-LONGEST_TEXT:], word)
+    job = line_of(context.host).ask(ask, ("next", folder.name, before, word))
+    return {"job": job, "heading": "At ", "token": word, "context": before, "closable": True}
+
+
+def tokens_plot(context: Context, job: Any) -> Any:
+    """The tokens of the text just read, before against after."""
+    answer = line_of(context.host).look({"job": job}).get("value")
+    if not answer or len(answer["roles"]) < 2:
+        return gr.update(visible=False)
+    return gr.update(value=plots.tokens_scatter(answer), visible=True)
+
+
+def _checked(prompt: str) -> str:
+    if not prompt or not prompt.strip():
+        raise InputError("There is no prompt.", "Type the beginning of a sentence.")
+    if len(prompt) > LONGEST_TEXT:
+        raise InputError(f"The prompt has {len(prompt):,} characters.", f"Give at most {LONGEST_TEXT:,}.")
+    return prompt
+
+
+def _newest(context: Context, where: Where) -> str:
+    choices = runs_to_compare(context.workspace, where)
+    return choices[0][1] if choices else ""
+
+
+
+_NOTHING = (
+    "{{#if value}}<div class='empty'><h3>There is nothing to compare yet</h3>"
+    "<p>A run makes the model that has forgotten. It takes some minutes.</p>"
+    "<p><a class='button primary' href='?step=unlearn' data-go='unlearn'>Start a run</a></p></div>{{/if}}"
+)
+_GO = """
+element.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-go]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  window.forgetting.visit({ step: link.dataset.go });
+});
+"""

@@ -1,0 +1,124 @@
+"""What a run has written down of its probes: curves over the steps, before and after. Read from files, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unlearning.runs.durable import read_json_or_empty
+from unlearning.runs.events import Event, read, timeline
+
+MODELS = {  # role → where its weights or adapter lie in a run's folder, the first that is there
+    "taught": ("stages/teach/taught", "taught"),
+    "reinforced": ("stages/reinforce/reinforced",),
+    "unlearned": ("stages/finetune/unlearned",),
+}
+
+
+@dataclass
+class Curve:
+    """The probability of one word after one prompt, at some steps of the fine-tuning."""
+
+    prompt: str
+    target: str
+    kind: str
+    points: list[tuple[int, float]] = field(default_factory=list)
+
+
+def roles_on_disk(folder: Path) -> list[str]:
+    """The roles that a run's folder can show, before and after first."""
+    made = [role for role, places in MODELS.items() if any((folder / place).is_dir() for place in places)]
+    first = ["baseline", *(["unlearned"] if "unlearned" in made else [])]
+    return first + (["never_taught"] if "taught" in made else []) + (["reinforced"] if "reinforced" in made else [])
+
+
+def curves(folder: Path) -> list[Curve]:
+    """The curves of all watched prompts of a run."""
+    return curves_of(timeline(read(folder).events))
+
+
+def curves_of(events: Iterable[Event]) -> list[Curve]:
+    """The curves that these events tell, in the order of their prompts."""
+    found: dict[tuple[str, str, str], Curve] = {}
+    for event in events:
+        if event["kind"] != "probe":
+            continue
+        for one in event.get("probabilities") or []:
+            key = (str(one.get("prompt")), str(one.get("target")), str(one.get("kind", "probe")))
+            p, step = one.get("p"), event.get("step")
+            if isinstance(p, int | float) and isinstance(step, int):
+                found.setdefault(key, Curve(*key)).points.append((step, float(p)))
+    return list(found.values())
+
+
+def curve_at(folder: Path, context: str, following: str) -> dict[str, Any] | None:
+    """The recorded curve of a word at this place of a text, where it was a watched prompt.
+
+    Args:
+        folder: Of the run.
+        context: The text before the word; it may say more than the prompt did.
+        following: What comes next; the target may be longer or shorter.
+    """
+    word = following.strip()
+    for curve in curves(folder):
+        target = curve.target.strip()
+        same = bool(word) and (target.startswith(word) or word.startswith(target))
+        if same and _words(context).endswith(_words(curve.prompt)):
+            note = "" if target == word else f"Of “{target}” as a whole."
+            return {"points": curve.points, "steps": curve.points[-1][0], "recorded": True, "note": note}
+    return None
+
+
+def ends(before: float, after: float, steps: int) -> dict[str, Any]:
+    """The two ends of a curve that was not recorded."""
+    note = "The steps between were not recorded: only those of watched prompts are."
+    return {"points": [(0, before), (steps, after)], "steps": steps, "recorded": False, "note": note}
+
+
+def steps_of(folder: Path) -> int:
+    """Steps of fine-tuning that the run has taken; at least 1."""
+    steps = read_json_or_empty(folder / "stages" / "finetune" / "stage.json").get("steps")
+    return steps if isinstance(steps, int) and steps > 0 else 1
+
+
+def before_and_after(folder: Path) -> list[dict[str, Any]]:
+    """Each measured prompt and word with its probability before and after; watched ones where nothing else is there.
+
+    Returns:
+        {prompt, target, kind, before, after} each.
+    """
+    return _evaluated(folder) or [
+        {"prompt": c.prompt, "target": c.target, "kind": c.kind, "before": c.points[0][1], "after": c.points[-1][1]}
+        for c in curves(folder)
+        if len(c.points) > 1
+    ]
+
+
+def _evaluated(folder: Path) -> list[dict[str, Any]]:
+    before, after = (_by_prompt(read_json_or_empty(folder / "stages/evaluate" / f"{r}.json")) for r in ROLES_COMPARED)
+    return [
+        {"prompt": key[0], "target": key[1], "kind": kind, "before": p, "after": after[key][0]}
+        for key, (p, kind) in before.items()
+        if key in after
+    ]
+
+
+ROLES_COMPARED = ("baseline", "unlearned")
+
+
+def _by_prompt(measured: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, str]]:
+    """(prompt, target) → (p, kind) of what the evaluation wrote about one role."""
+    found = {}
+    for one in measured.get("probes") or []:
+        targets, p = one.get("targets") or [], one.get("p")
+        values = p if isinstance(p, list) else [p]
+        for target, value in zip(targets, values, strict=False):
+            if isinstance(value, int | float):
+                found[str(one.get("prompt")), str(target)] = float(value), str(one.get("kind", "probe"))
+    return found
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
