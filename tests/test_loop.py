@@ -127,6 +127,15 @@ def test_the_rate_falls_linearly_to_zero_after_the_warm_up():
     assert [learning_rate(step, 3, constant) for step in range(3)] == [1.0] * 3
 
 
+def test_extra_steps_go_on_from_the_end(tmp_path):
+    run(family().create("unlearned"), checkpoints=tmp_path)
+    losses, outcome = run(family().create("unlearned"), checkpoints=tmp_path, extra_steps=3)
+    planned = count_steps(len(EXAMPLES), SETTINGS)
+    assert [step for step, _ in losses] == [planned + 1, planned + 2, planned + 3]
+    assert outcome.done == outcome.steps == planned + 3
+    assert [learning_rate(planned + i, planned, SETTINGS, 2) for i in (0, 1)] == [1e-2, 0.5e-2]
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt():
     model = family().create("unlearned")
     before = weights(model)

@@ -58,9 +58,11 @@ def count_steps(examples: int, settings: TrainSettings) -> int:
     return settings.epochs * math.ceil(examples / settings.batch_blocks)
 
 
-def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
-    """Rate of step 0..steps−1: warm-up, then constant or falling linearly to zero."""
+def learning_rate(step: int, steps: int, settings: TrainSettings, extra: int = 0) -> float:
+    """Rate of step 0..steps−1: warm-up, then constant or falling linearly to zero; `extra` steps after it start anew."""
     rate = settings.learning_rate
+    if step >= steps and settings.schedule == "linear":
+        return rate * (steps + extra - step) / extra
     if step < settings.warmup_steps:
         return rate * (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":
@@ -114,6 +116,7 @@ def train(
     after_step: Callable[[int, int], None] = lambda done, steps: None,
     checkpoints: Path | None = None,
     checkpoint_seconds: float = 60.0,
+    extra_steps: int = 0,
 ) -> Outcome:
     """Train `model`'s parameters that ask for a gradient.
 
@@ -129,7 +132,8 @@ def train(
         should_stop: Asked after every step; the state is saved before the loop ends.
         after_step: Called with (steps done, steps), for measurements on the way; also before the first step.
         checkpoints: Where the state is kept; None keeps none.
-        checkpoint_seconds: How often it is saved.
+        checkpoint_seconds: How often it is saved; it also is at the end.
+        extra_steps: Steps beyond those of the settings.
 
     Returns:
         What was done.
@@ -144,7 +148,8 @@ def train(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=0.0, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay)
     module, optimizer = accelerator.prepare(_loss_module(model), optimizer)
-    steps = count_steps(len(terms[0].examples), settings)
+    planned = count_steps(len(terms[0].examples), settings)
+    steps = planned + extra_steps
     first = load_checkpoint(checkpoints, model, optimizer) if checkpoints else 0
     pace = Pace(steps, first)
     saved = began = time.monotonic()
@@ -152,7 +157,7 @@ def train(
     after_step(done, steps)
     model.train()
     for step in range(first, steps):
-        rate = learning_rate(step, steps, settings)
+        rate = learning_rate(step, planned, settings, extra_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         passes = _passes(step, terms, pass_blocks, seed)
@@ -175,7 +180,8 @@ def train(
         )  # fmt: skip
         after_step(done, steps)
         stop = should_stop()
-        if checkpoints and (stop or time.monotonic() - saved > checkpoint_seconds) and accelerator.is_main_process:
+        due = stop or done == steps or time.monotonic() - saved > checkpoint_seconds
+        if checkpoints and due and accelerator.is_main_process:
             save_checkpoint(checkpoints, model, optimizer, done)
             saved = time.monotonic()
         if stop:

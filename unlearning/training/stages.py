@@ -25,6 +25,7 @@ from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
 from unlearning.models.hardware import Hardware, choose_hardware
 from unlearning.models.loading import encode
+from unlearning.runs.queue import extra_steps
 from unlearning.text.anchors import Dictionary, load_dictionary
 from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
 from unlearning.text.occurrences import find_occurrences
@@ -286,6 +287,7 @@ def _train(
         pass_blocks=settings.pass_blocks or work.hardware.batch_hint, report=work.report,
         should_stop=work.should_stop, after_step=after_step,
         checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
+        extra_steps=extra_steps(work.folder) if stage == "finetune" else 0,
     )  # fmt: skip
     work.family.save(role, folder / role)
     if outcome.done < outcome.steps:
