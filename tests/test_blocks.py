@@ -158,6 +158,13 @@ def test_white_space_longer_than_a_block():
     assert blocks[-1].text.strip() == "two"
 
 
+def test_a_word_that_fits_by_itself_is_whole_even_where_its_white_space_does_not_fit_with_it():
+    text = "one" + "\n" * 12 + "qzqzqzqzqz two"
+    blocks = cut_blocks(text, byte_level_bpe(), 16)
+    _check_cover(text, blocks)
+    assert "qzqzqzqzqz two" in [block.text for block in blocks]
+
+
 def test_no_text_no_blocks_and_a_short_text_one():
     assert cut_blocks("", byte_level_bpe(), 16) == []
     assert cut_blocks("The keeper.\n", byte_level_bpe(), 16) == [Block(0, 0, 12, "The keeper.\n")]
