@@ -4,10 +4,12 @@ Object.assign(window.forgetting, (() => {
   const ROLES = {
     baseline: "before", unlearned: "after", reinforced: "reinforced", generic: "generic target",
     never_taught: "never read it", taught: "taught", prompt_only: "only asked to",
+    translated: "before, on the translation",
   };
   const TERMS = {
     baseline: "baseline", unlearned: "unlearned", reinforced: "reinforced", generic: "generic prediction",
     never_taught: "never taught", taught: "taught", prompt_only: "baseline with a prompt",
+    translated: "baseline on the translated text",
   };
   const roleName = (role) => ROLES[role] || role;
   const roleTerm = (role) => TERMS[role] || role;
@@ -286,5 +288,82 @@ Object.assign(window.forgetting, (() => {
     return group;
   }
 
-  return { roleName, roleTerm, roleClass, token, spelled, spoken, duration, figure, scaled, followJob, waiting, problem, bar, tokenBars, curves, choice, switcher };
+  /**
+   * Makes a text of token spans walkable: one stop of the tab key, arrows move, Enter picks, hovering shows.
+   * options: ready(), show(i), hide(), pick(i); gives {take(spans), activate(i)}
+   */
+  function walkTokens(text, { ready, show, hide, pick }) {
+    const own = `walk${Math.random().toString(36).slice(2, 8)}`;
+    let active = -1;
+    text.setAttribute("role", "listbox");
+    text.tabIndex = 0;
+    function activate(i, shown) {
+      if (active >= 0 && text.children[active]) text.children[active].classList.remove("active");
+      active = i;
+      const span = text.children[i];
+      span.classList.add("active");
+      text.setAttribute("aria-activedescendant", span.id);
+      span.scrollIntoView({ block: "nearest" });
+      if (shown) show(i);
+    }
+    /* The token on the next or previous line that lies nearest. */
+    function vertical(from, way) {
+      const here = text.children[from].getBoundingClientRect();
+      let [best, distance] = [from, Infinity];
+      for (let i = from + way; i >= 0 && i < text.children.length; i += way) {
+        const spot = text.children[i].getBoundingClientRect();
+        const lines = Math.abs(spot.top - here.top);
+        if (lines < 4) continue;
+        const away = Math.abs(spot.left - here.left);
+        if (best !== from && (lines > 60 || away >= distance)) break;
+        [best, distance] = [i, away];
+      }
+      return best;
+    }
+    const indexOf = (event) => {
+      const span = event.target.closest && event.target.closest("[role=option]");
+      return span && span.parentElement === text ? Number(span.dataset.i) : -1;
+    };
+    text.addEventListener("pointerover", (event) => {
+      const i = indexOf(event);
+      if (i >= 0 && event.pointerType !== "touch") show(i);
+    });
+    text.addEventListener("pointerleave", () => { if (document.activeElement !== text) hide(); });
+    text.addEventListener("click", (event) => {
+      const i = indexOf(event);
+      if (i < 0) return;
+      activate(i, false);
+      pick(i);
+    });
+    text.addEventListener("focus", () => { if (ready() && text.matches(":focus-visible")) activate(Math.max(0, active), true); });
+    text.addEventListener("blur", hide);
+    text.addEventListener("keydown", (event) => {
+      const last = text.children.length - 1;
+      if (last < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+      const here = Math.max(0, active);
+      const moves = {
+        ArrowRight: () => Math.min(last, here + 1), ArrowLeft: () => Math.max(0, here - 1), Home: () => 0, End: () => last,
+        ArrowDown: () => vertical(here, 1), ArrowUp: () => vertical(here, -1),
+      };
+      if (moves[event.key]) activate(moves[event.key](), true);
+      else if (event.key === "Enter" || event.key === " ") { activate(here, false); pick(here); } else if (event.key === "Escape") hide();
+      else return;
+      event.preventDefault();
+    });
+    return {
+      activate,
+      take(spans) {
+        spans.forEach((span, i) => {
+          span.setAttribute("role", "option");
+          span.id = `${own}-${i}`;
+          span.dataset.i = i;
+        });
+        active = -1;
+        text.removeAttribute("aria-activedescendant");
+        fill(text, spans);
+      },
+    };
+  }
+
+  return { walkTokens, roleName, roleTerm, roleClass, token, spelled, spoken, duration, figure, scaled, followJob, waiting, problem, bar, tokenBars, curves, choice, switcher };
 })());

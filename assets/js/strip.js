@@ -4,7 +4,7 @@
  *        and, all optional: measure, role, scale, label, error
  * events: "pin" {index, token, context} (a token was clicked, or Enter pressed on it), "measured" {job} (it is drawn)
  */
-const { element: node, fill, percent, token, spelled, spoken, roleName, roleClass, scaled, choice, bar, figure } = window.forgetting;
+const { element: node, fill, percent, token, spelled, spoken, roleName, roleClass, scaled, choice, bar, figure, walkTokens } = window.forgetting;
 const MEASURES = {
   p: { name: "probability", needs: 1, scale: "sqrt" },
   log: { name: "surprise (−log₂ p, bits)", needs: 1, scale: "linear" },
@@ -15,18 +15,16 @@ const MEASURES = {
 };
 const chosen = { measure: null, role: null, scale: null };
 let data = null;
-let active = -1;
 let pinned = -1;
 let stop = null;
 
 const tools = node("div", { class: "strip-tools" });
 const legend = node("p", { class: "strip-legend" });
-const text = node("div", { class: "strip-text", role: "listbox", tabindex: "0", dir: "auto" });
+const text = node("div", { class: "strip-text", dir: "auto" });
 const tip = node("div", { class: "strip-tip", hidden: true });
 const rest = node("p", { class: "strip-rest" });
 const place = node("div", { class: "strip-place" });
 fill(element, tools, legend, place, rest);
-const own = `strip${Math.random().toString(36).slice(2, 8)}`;
 
 const two = () => data.roles.length > 1;
 const pairOf = (field, i) => [data[field][data.roles[0]][i], data[field][data.roles[1]][i]];
@@ -122,16 +120,6 @@ function showTip(i) {
 }
 const hideTip = () => { tip.hidden = true; };
 
-function activate(i, show) {
-  if (active >= 0 && text.children[active]) text.children[active].classList.remove("active");
-  active = i;
-  const span = text.children[i];
-  span.classList.add("active");
-  text.setAttribute("aria-activedescendant", span.id);
-  span.scrollIntoView({ block: "nearest" });
-  if (show) showTip(i);
-}
-
 function pin(i) {
   if (pinned >= 0 && text.children[pinned]) text.children[pinned].removeAttribute("aria-selected");
   pinned = i;
@@ -140,70 +128,18 @@ function pin(i) {
   trigger("pin", { index: i, token: data.tokens[i], context: data.tokens.slice(0, i).join("") });
 }
 
-/* The token on the next or previous line that lies nearest. */
-function vertical(from, way) {
-  const here = text.children[from].getBoundingClientRect();
-  let best = from;
-  let distance = Infinity;
-  for (let i = from + way; i >= 0 && i < text.children.length; i += way) {
-    const spot = text.children[i].getBoundingClientRect();
-    const lines = Math.abs(spot.top - here.top);
-    if (lines < 4) continue;
-    if (lines > 60 && best !== from) break;
-    const away = Math.abs(spot.left - here.left);
-    if (away >= distance && best !== from) break;
-    [best, distance] = [i, away];
-  }
-  return best;
-}
-
-const indexOf = (event) => {
-  const span = event.target.closest && event.target.closest(".strip-text > .token");
-  return span ? Number(span.dataset.i) : -1;
-};
-text.addEventListener("pointerover", (event) => {
-  const i = indexOf(event);
-  if (i >= 0 && event.pointerType !== "touch") showTip(i);
-});
-text.addEventListener("pointerleave", () => { if (document.activeElement !== text) hideTip(); });
-text.addEventListener("click", (event) => {
-  const i = indexOf(event);
-  if (i >= 0) {
-    activate(i, false);
-    pin(i);
-  }
-});
-text.addEventListener("focus", () => { if (data && data.tokens.length && text.matches(":focus-visible")) activate(Math.max(0, active), true); });
-text.addEventListener("blur", hideTip);
-text.addEventListener("keydown", (event) => {
-  const last = text.children.length - 1;
-  if (last < 0) return;
-  const here = Math.max(0, active);
-  const moves = {
-    ArrowRight: () => Math.min(last, here + 1), ArrowLeft: () => Math.max(0, here - 1), Home: () => 0, End: () => last,
-    ArrowDown: () => vertical(here, 1), ArrowUp: () => vertical(here, -1),
-  };
-  if (moves[event.key]) activate(moves[event.key](), true);
-  else if (event.key === "Enter" || event.key === " ") pin(here);
-  else if (event.key === "Escape") hideTip();
-  else return;
-  event.preventDefault();
-});
+const walk = walkTokens(text, { ready: () => data && data.tokens.length, show: showTip, hide: hideTip, pick: pin });
 
 function drawText() {
   const spans = data.tokens.map((piece, i) => {
     const span = document.createElement("span");
     span.className = piece.trim() ? "token" : "token blank";
-    span.setAttribute("role", "option");
-    span.id = `${own}-${i}`;
-    span.dataset.i = i;
     span.textContent = piece || "▫";
     return span;
   });
-  active = pinned = -1;
-  text.removeAttribute("aria-activedescendant");
+  pinned = -1;
   text.setAttribute("aria-label", `${data.label || "The text"}, token by token. Arrow keys move, Enter pins.`);
-  fill(text, spans);
+  walk.take(spans);
   fill(place, text, tip);
 }
 

@@ -71,7 +71,7 @@ def measure_text(
     measured = _measure(readings, ids[front:], words, top, lambda share: tell(0.6 + 0.4 * share))
     return {
         "roles": list(models),
-        "tokens": _pieces(text, offsets[front:]),
+        "tokens": pieces(text, offsets[front:]),
         **measured,
         "words": words.known,
         "cut": total > len(ids) - front,
@@ -170,10 +170,10 @@ class _Words:
         return self._places[token]
 
 
-def _pieces(text: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
+def pieces(text: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
     """The text cut at the ends of its tokens: joined again it is the text, white space and all."""
-    pieces, reached = [], 0
+    cut, reached = [], 0
     for _, end in offsets:
-        pieces.append(text[reached : max(reached, end)])
+        cut.append(text[reached : max(reached, end)])
         reached = max(reached, end)
-    return pieces
+    return cut

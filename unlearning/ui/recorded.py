@@ -110,14 +110,12 @@ ROLES_COMPARED = ("baseline", "unlearned")
 
 def _by_prompt(measured: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, str]]:
     """(prompt, target) → (p, kind) of what the evaluation wrote about one role."""
-    found = {}
-    for one in measured.get("probes") or []:
-        targets, p = one.get("targets") or [], one.get("p")
-        values = p if isinstance(p, list) else [p]
-        for target, value in zip(targets, values, strict=False):
-            if isinstance(value, int | float):
-                found[str(one.get("prompt")), str(target)] = float(value), str(one.get("kind", "probe"))
-    return found
+    return {
+        (one["prompt"], target["text"]): (float(target["p"]), kind)
+        for group, kind in (("probes", "probe"), ("controls", "control"))
+        for one in measured.get(group) or []
+        for target in one["targets"]
+    }
 
 
 def _words(text: str) -> str:
