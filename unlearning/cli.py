@@ -22,7 +22,12 @@ from collections.abc import Sequence
 import typer
 
 from unlearning.commands import anchors, models
+from unlearning.commands.export import export
+from unlearning.commands.look import complete, probe
+from unlearning.commands.teach import teach
+from unlearning.commands.unlearn import ablation, demo, unlearn
 from unlearning.errors import UnlearningError
+from unlearning.runs_cli import runs_app
 
 PROGRAM = "python -m unlearning"
 WRONG, UNEXPECTED, INTERRUPTED = 2, 1, 130
@@ -32,7 +37,15 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+app.command()(demo)
+app.command()(teach)
 app.add_typer(anchors.app, name="anchors")
+app.command()(unlearn)
+app.command()(complete)
+app.command()(probe)
+app.command()(export)
+app.command()(ablation)
+app.add_typer(runs_app, name="runs")
 app.add_typer(models.app, name="models")
 
 
@@ -56,14 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """A wrong option or argument, and where to read about the right ones."""
+    """A wrong option or argument, and where to read about the right ones; empty where the help was shown already."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context else PROGRAM
-    return f"{_one_line(error.format_message())} See `{command} --help`."
+    message = _one_line(error.format_message())
+    return f"{message.removesuffix('.')}. See `{command} --help`." if message else ""
 
 
 def _refused(line: str) -> int:
-    print(_one_line(line), file=sys.stderr)
+    if line:
+        print(_one_line(line), file=sys.stderr)
     return WRONG
 
 

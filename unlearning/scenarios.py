@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearning.config import Settings, TrainSettings
+from unlearning.config import Settings, TrainSettings, make_settings
 from unlearning.errors import InputError
 from unlearning.text.anchors import Dictionary, format_dictionary, load_dictionary
 from unlearning.text.cloze import make_completions, make_probes
@@ -89,8 +89,7 @@ class Scenario:
             teach: Whether to teach the text first, whatever is shipped; None as the scenario needs it.
         """
         wanted = self.teach_first and self.taught is None if teach is None else teach
-        lesson = {"teach": TrainSettings().model_dump() | recipe(self).get("teach", {})} if wanted else {}
-        return {"model": {"name": self.model}} | dict(self.settings) | lesson
+        return {"model": {"name": self.model}} | dict(self.settings) | ({"teach": lesson(self)} if wanted else {})
 
 
 def load_scenario(name: str) -> Scenario:
@@ -116,6 +115,11 @@ def load_scenario(name: str) -> Scenario:
     )
 
 
+def lesson(scenario: Scenario | None = None) -> dict[str, Any]:
+    """Settings of a teaching stage: those of the scenario's recipe, where it has one, over the plain ones."""
+    return TrainSettings().model_dump() | (recipe(scenario).get("teach", {}) if scenario else {})
+
+
 def recipe(scenario: Scenario) -> dict[str, Any]:
     """How its taught adapter was made; empty where it has none. `teach` holds the settings of the teaching stage."""
     path = scenario.folder / "taught" / "recipe.json"
@@ -123,18 +127,59 @@ def recipe(scenario: Scenario) -> dict[str, Any]:
     return told
 
 
-def inputs_of(scenario: Scenario, settings: Settings | None = None) -> Inputs:
-    """The inputs of a run on a scenario as it is shipped.
+def settings_for(
+    scenario: Scenario | None,
+    preset: str = "standard",
+    changes: Mapping[str, Any] | None = None,
+    teach: bool | None = None,
+    own_text: bool = False,
+) -> Settings:
+    """A preset, then what the scenario changes, then what somebody chose.
+
+    Args:
+        scenario: None for a text that comes without one.
+        preset: Where the settings start from.
+        changes: What was chosen, by dotted name.
+        teach: Whether to teach the text first. None: where a setting of that stage was chosen, and where the
+            scenario needs it and its shipped adapter does not fit, because it knows another text.
+        own_text: Whether the user's own text takes the place of the scenario's.
+
+    Raises:
+        SettingsError: an unknown preset or setting, or a value out of its limits.
+    """
+    changes = dict(changes or {})
+    if teach is False:
+        changes = {path: value for path, value in changes.items() if not path.startswith("teach.")}
+    elif any(path.startswith("teach.") for path in changes):
+        teach = True
+    if scenario is None:
+        return make_settings(preset, ({"teach": lesson()} if teach else {}) | changes)
+    if teach is None and changes.get("model.name", scenario.model) != scenario.model:
+        teach = False  # whoever chooses another model chooses one that knows the text, or says --teach
+    elif teach is None and own_text:
+        teach = scenario.teach_first
+    return make_settings(preset, scenario.changes(teach) | changes)
+
+
+def inputs_of(
+    scenario: Scenario,
+    settings: Settings | None = None,
+    dictionary: Dictionary | None = None,
+    probes: Sequence[Probe] = (),
+) -> Inputs:
+    """The inputs of a run on a scenario's own text.
 
     Args:
         scenario: With a text of its own.
         settings: Those of the run. The taught adapter goes along where it fits them: the scenario's own model,
             and nothing taught by the run itself.
+        dictionary: Other anchors than the scenario's.
+        probes: Other probes than the scenario's.
 
     Raises:
         InputError: the scenario brings no text.
     """
-    inputs = _scenario_files(scenario) | {"text.txt": scenario.document().text}
+    inputs = inputs_of_text(scenario.document(), dictionary, scenario=scenario, probes=probes)
     fits = settings is None or (settings.model.name == scenario.model and settings.teach is None)
     return inputs | ({"taught": scenario.taught} if scenario.taught and fits else {})
 
@@ -146,7 +191,7 @@ def inputs_of_text(
     scenario: Scenario | None = None,
     probes: Sequence[Probe] = (),
 ) -> Inputs:
-    """The inputs of a run on a user's own text.
+    """The inputs of a run on any text.
 
     Args:
         document: The text.
@@ -197,8 +242,8 @@ def with_controls(probes: Sequence[Probe], dictionary: Dictionary) -> list[Probe
 
 
 def _scenario_files(scenario: Scenario) -> Inputs:
-    files: Inputs = {file: scenario.folder / file for file in ("probes.json", "completions.json", "themes.txt")}
-    return _prose() | files | {"anchors.json": format_dictionary(scenario.dictionary(), "json")}
+    files = {file: scenario.folder / file for file in ("probes.json", "completions.json", "themes.txt")}
+    return _prose() | files
 
 
 def _made_from_text(document: Document, dictionary: Dictionary) -> Inputs:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unlearning.commands.output import JsonOption, check_writable, print_table, report, say, write_json
+from unlearning.commands.output import JsonOption, check_writable, print_table, say, step_bar, write_json
 from unlearning.errors import SettingsError
 
 app = typer.Typer(help="Dictionaries of a text's own expressions (anchors), each with generic translations.")
@@ -50,7 +50,8 @@ def propose(
         from unlearning.endpoint import Endpoint
         from unlearning.text.proposals_llm import propose_with_llm
 
-        dictionary = propose_with_llm(document.text, Endpoint(llm, llm_model, timeout=llm_timeout), report=report)
+        with step_bar() as report:
+            dictionary = propose_with_llm(document.text, Endpoint(llm, llm_model, timeout=llm_timeout), report=report)
     else:
         dictionary = propose_offline(document.text, limit=limit)
     save_dictionary(dictionary, out)

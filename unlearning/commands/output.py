@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from unlearning.errors import SettingsError
 if TYPE_CHECKING:
     from rich.console import Console
 
+TOLD = {"loss": "loss {:.3f}", "seconds_left": "{:.0f} s left"}  # what a bar says of a step
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write what the table shows, and more, as JSON.")
 ]
@@ -38,6 +40,38 @@ def report(kind: str, **fields: Any) -> None:
     """A reporter for work done in this process: notes and warnings become lines."""
     if kind in ("note", "warning"):
         say(str(fields.get("message", "")))
+
+
+@contextmanager
+def working(words: str) -> Iterator[Callable[..., None]]:
+    """A line that moves while something takes long; gives a reporter whose notes it shows. Gone at the end."""
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(words)) as status:
+        yield lambda kind, **fields: status.update(Text(str(fields["message"]))) if kind == "note" else None
+
+
+@contextmanager
+def step_bar() -> Iterator[Callable[..., None]]:
+    """A bar for what is done step by step in this process; gives the reporter that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    parts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+    with Progress(*parts, console=Console(stderr=True)) as bars:
+        task = bars.add_task("", total=None, told="", visible=False)
+
+        def show(kind: str, **fields: Any) -> None:
+            if kind == "step":
+                known = [name for name in TOLD if fields.get(name) is not None]
+                told = ", ".join(TOLD[name].format(fields[name]) for name in known)
+                step, steps, stage = fields["step"], fields["steps"], fields["stage"]
+                bars.update(task, description=stage, completed=step, total=steps, told=told, visible=True)
+            elif kind in ("note", "warning"):
+                bars.console.print(str(fields["message"]), markup=False, highlight=False)
+
+        yield show
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> None:

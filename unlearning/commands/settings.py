@@ -26,7 +26,7 @@ DEFAULT = "standard"
 NOTHING = ("none", "")  # how an option says that a setting shall have no value
 SECTION_TITLES = {
     "model": "Model", "text": "Text", "teach": "Teaching", "reinforce": "Reinforcement", "label": "Generic labels",
-    "finetune": "Fine-tuning on the labels", "evaluation": "Measuring", "": "Everything",
+    "finetune": "Fine-tuning on the labels", "evaluation": "Measuring", "": "General",
 }  # fmt: skip
 
 
