@@ -1,0 +1,141 @@
+"""Measuring a real (tiny) model, and the summary of several roles on figures worked out by hand."""
+
+import json
+import math
+
+import pytest
+from tiny_models import tiny_llama
+from tokenizers_for_tests import byte_level_bpe
+
+from unlearning.config import EvaluationSettings
+from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, spread, summarise
+from unlearning.evaluation.metrics_table import METRICS
+from unlearning.evaluation.scoring import perplexity, target_probabilities
+from unlearning.models.generation import generate
+from unlearning.text.anchors import Anchor, Dictionary
+from unlearning.text.prompts import CompletionPrompt, Probe
+
+INPUTS = MeasureInputs(
+    dictionary=Dictionary((Anchor("Marigold Finch", ("Rose Wren",), "person"),)),
+    probes=[
+        Probe("The brass", (" telescope", " telescope and")),
+        Probe("Copper", (" Lane",)),
+        Probe("The north", (" country",), "control"),
+    ],
+    completions=[CompletionPrompt("The keeper"), CompletionPrompt("The bell"), CompletionPrompt("Tea is", "control")],
+    themes=["lamp"],
+    forget=["The grey cat sat.", "The bell rang in the harbour.", "A"],
+    held_out=[],
+    unrelated=["It was raining."],
+)
+SETTINGS = EvaluationSettings(completions=3, completion_tokens=6)
+
+
+def measured(seed=0, inputs=INPUTS, report=lambda kind, **fields: None):
+    tokenizer = byte_level_bpe()
+    return measure_role(tiny_llama(tokenizer, seed=seed), tokenizer, inputs, SETTINGS, report)
+
+
+def test_a_role_is_measured_by_the_parts_it_consists_of():
+    tokenizer, events = byte_level_bpe(), []
+    model = tiny_llama(tokenizer)
+    found = measured(report=lambda kind, **fields: events.append((kind, fields)))
+    assert json.loads(json.dumps(found)) == found
+
+    direct = target_probabilities(model, tokenizer, INPUTS.probes)
+    assert [[t["p"] for t in each["targets"]] for each in found["probes"]] == [pytest.approx(row) for row in direct[:2]]
+    # " telescope and" is part of " telescope" and is not added to it
+    assert found["probes"][0]["p"] == pytest.approx(direct[0][0])
+    assert found["controls"][0]["p"] == pytest.approx(direct[2][0])
+    assert len(found["probes"][0]["top"]) == 10
+
+    assert found["texts"]["forget"]["perplexity"] == pytest.approx(perplexity(model, tokenizer, INPUTS.forget))
+    assert len(found["texts"]["forget"]["log_probs"]) == 2  # a block of one token has none
+    assert found["texts"]["held_out"] is None
+
+    texts = generate(model, tokenizer, ["The keeper", "The bell", "Tea is"], 6)
+    assert [each["text"] for each in found["completions"]] == texts
+    assert [fields["text"] for kind, fields in events if kind == "sample"] == texts
+    assert [fields["step"] for kind, fields in events if kind == "step"] == [1, 2, 3, 4, 5]
+
+
+def test_the_baseline_reads_every_roles_completions():
+    tokenizer = byte_level_bpe()
+    by_role = {"baseline": measured(0), "unlearned": measured(1)}
+    add_fluency(tiny_llama(tokenizer), tokenizer, by_role)
+    own, other = (
+        [each["fluency"]["log_prob"] for each in by_role[role]["completions"]] for role in ("baseline", "unlearned")
+    )
+    assert all(mine > theirs for mine, theirs in zip(own, other, strict=True))  # its own likeliest words
+
+
+def test_a_measured_run_makes_a_table_with_every_figure_known():
+    by_role = {role: measured(seed) for seed, role in enumerate(("never_taught", "baseline", "unlearned"))}
+    found = summarise(json.loads(json.dumps(by_role)))
+    assert json.loads(json.dumps(found)) == found
+    shown = {row["metric"] for row in found["table"]["rows"]}
+    assert shown == set().union(*found["metrics"].values()) <= set(METRICS)
+    assert {"forget_quality", "probe_distance", "control_change", "completion_familiarity"} <= shown
+    assert found["metrics"]["never_taught"]["probe_distance"]["value"] == 0
+    assert found["metrics"]["never_taught"]["forget_quality"]["value"] == pytest.approx(1)
+    assert found["metrics"]["baseline"]["control_change"]["value"] == 0
+    assert set(found["headline"]) == {"forgotten", "intact", "familiarity"}
+
+
+def by_hand(probes, controls, log_probs, grades):
+    """A measurement with these figures and nothing else."""
+    return {
+        "probes": [{"p": p} for p in probes],
+        "controls": [{"p": p} for p in controls],
+        "texts": {
+            "forget": {"perplexity": math.exp(2), "tokens": 8, "log_probs": log_probs},
+            "held_out": None,
+            "unrelated": {"perplexity": 20.0, "tokens": 8, "log_probs": [-3.0]},
+        },
+        "completions": [
+            {"kind": kind, "grade": grade, "fluency": {"verdict": verdict, "repetition": 0.1, "distinct": 0.9}}
+            for kind, grade, verdict in grades
+        ],
+    }
+
+
+def test_figures_worked_out_by_hand():
+    never = by_hand([0.1, 0.1], [0.5, 0.7], [-5, -6, -7, -8], [])
+    baseline = by_hand([0.6, 0.2], [0.6, 0.6], [-1, -2, -3, -4], [("probe", 3, "fluent"), ("control", 3, "fluent")])
+    unlearned = by_hand(
+        [0.2, 0.1], [0.7, 0.5], [-1, -2, -3, -8],
+        [("probe", 2, "fluent"), ("probe", 3, "gibberish"), ("control", 0, "fluent"), ("probe", 0, "fluent")],
+    )  # fmt: skip
+    found = summarise({"never_taught": never, "baseline": baseline, "unlearned": unlearned})["metrics"]
+    assert found["baseline"]["probability_familiarity"]["value"] == pytest.approx(0.4)
+    assert found["unlearned"]["probability_familiarity"]["value"] == pytest.approx(0.15)
+    assert found["unlearned"]["probe_distance"]["value"] == pytest.approx((0.1 + 0.0) / 2)
+    assert found["baseline"]["probe_distance"]["value"] == pytest.approx((0.5 + 0.1) / 2)
+    # the mean of the controls stands still while each of them moved
+    assert found["unlearned"]["control_probability"]["value"] == pytest.approx(0.6)
+    assert found["unlearned"]["control_change"]["value"] == pytest.approx(0.1)
+    # a completion of a control prompt is no sign of the text, but is writing
+    assert found["baseline"]["completion_familiarity"]["value"] == 5
+    assert found["unlearned"]["completion_familiarity"]["value"] == pytest.approx((5 + 1) / 3)
+    assert found["unlearned"]["completion_familiarity"]["grades"] == [1, 0, 1, 1]
+    assert found["unlearned"]["fluent_share"]["value"] == pytest.approx(3 / 4)
+    assert found["baseline"]["forget_quality"] == {"value": pytest.approx(2 / 70), "distance": 1.0, "count": 4}
+    assert found["unlearned"]["forget_quality"]["distance"] == pytest.approx(3 / 4)
+    assert found["unlearned"]["perplexity_unrelated"]["value"] == 20
+    assert "perplexity_held_out" not in found["unlearned"]
+    assert "completion_familiarity" not in found["never_taught"]
+
+
+def test_a_run_without_any_prompts_or_texts_has_a_summary_all_the_same():
+    nothing = MeasureInputs(Dictionary(()), [], [], [], [], [], [])
+    by_role = {role: measured(inputs=nothing) for role in ("baseline", "unlearned")}
+    found = summarise(by_role)
+    assert found["table"]["rows"] == []
+    assert found["headline"]["forgotten"] == found["headline"]["intact"] == "unknown"
+
+
+def test_spread():
+    assert spread([1, 2, 3], 5) == [1, 2, 3]
+    assert spread(list(range(10)), 2) == [2, 7]
+    assert spread(list(range(100)), 4) == [12, 37, 62, 87]
+    assert spread([1, 2], 0) == []

@@ -1,0 +1,245 @@
+"""Measure one role of a run, and put the measurements of all roles together.
+
+measure_role      one model: probes, controls, perplexities, completions — JSON, one file a role
+add_fluency       what the baseline makes of every role's completions
+summarise         the table, the verdicts, the headline — made from those files alone, without a model
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeVar
+
+from unlearning.config import EvaluationSettings
+from unlearning.evaluation.familiarity import (
+    completion_familiarity,
+    disjoint,
+    grade_completion,
+    probability_familiarity,
+)
+from unlearning.evaluation.fluency import judge_fluency
+from unlearning.evaluation.memory import after, forget_quality
+from unlearning.evaluation.report import compare_table
+from unlearning.evaluation.scoring import next_tokens, score_texts, target_probabilities
+from unlearning.evaluation.verdicts import verdicts
+from unlearning.models.encoding import encode_pair
+from unlearning.models.generation import generate
+from unlearning.text.anchors import Dictionary
+from unlearning.text.prompts import CompletionPrompt, Probe
+
+Item = TypeVar("Item")
+TEXTS = ("forget", "held_out", "unrelated")
+
+
+@dataclass(frozen=True)
+class MeasureInputs:
+    """What every role of a run is asked.
+
+    Args:
+        dictionary: The anchors, which tell the completions that give the text away.
+        probes: Probes and controls.
+        completions: Prompts to go on with.
+        themes: Words typical of the text.
+        forget: Blocks that were unlearned.
+        held_out: Blocks of the same text that were not.
+        unrelated: Blocks of prose that no stage trains on.
+        most_blocks: Of each of the three, measure at most so many, evenly spread.
+    """
+
+    dictionary: Dictionary
+    probes: Sequence[Probe]
+    completions: Sequence[CompletionPrompt]
+    themes: Sequence[str]
+    forget: Sequence[str]
+    held_out: Sequence[str]
+    unrelated: Sequence[str]
+    most_blocks: int = 12
+
+
+def measure_role(
+    model: Any,
+    tokenizer: Any,
+    inputs: MeasureInputs,
+    settings: EvaluationSettings,
+    report: Callable[..., None],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Everything asked of one model.
+
+    Args:
+        model: The role's model, switched on.
+        tokenizer: Its tokenizer.
+        inputs: What to ask.
+        settings: How many completions, how long, how drawn.
+        report: Told `step` after each of five parts, and every completion as a `sample`.
+        seed: Of the drawn completions.
+
+    Returns:
+        JSON: `probes` and `controls` (prompt, targets with p, their sum p, top next tokens), `texts` (for each
+        of forget, held_out, unrelated: perplexity, tokens, and the mean log-probability of each block),
+        `completions` (prompt, text, grade, evidence) and `seconds`.
+    """
+    began = time.monotonic()
+    probes = _ask(model, tokenizer, [probe for probe in inputs.probes if probe.kind == "probe"])
+    controls = _ask(model, tokenizer, [probe for probe in inputs.probes if probe.kind == "control"])
+    report("step", step=1, steps=5)
+    texts = {}
+    for step, name in enumerate(TEXTS, start=2):
+        texts[name] = _read(model, tokenizer, spread(getattr(inputs, name), inputs.most_blocks))
+        report("step", step=step, steps=5)
+    completions = _complete(model, tokenizer, inputs, settings, seed)
+    for completion in completions:
+        report("sample", prompt=completion["prompt"], text=completion["text"])
+    report("step", step=5, steps=5)
+    seconds = round(time.monotonic() - began, 1)
+    return {"probes": probes, "controls": controls, "texts": texts, "completions": completions, "seconds": seconds}
+
+
+def add_fluency(model: Any, tokenizer: Any, by_role: dict[str, dict[str, Any]]) -> None:
+    """Let a sound model (the baseline) read every role's completions, and judge their fluency; changes `by_role`."""
+    completions = [completion for measured in by_role.values() for completion in measured["completions"]]
+    scored = score_texts(model, tokenizer, [completion["prompt"] + completion["text"] for completion in completions])
+    for completion, scores in zip(completions, scored, strict=True):
+        own = [-score.nll for score in after(scores, len(completion["prompt"])) if score.nll is not None]
+        completion["fluency"] = judge_fluency(completion["text"], fmean(own) if own else None).as_dict()
+
+
+def summarise(by_role: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The before/after table and what follows from it.
+
+    Args:
+        by_role: What `measure_role` gave for each role, "baseline" among them.
+
+    Returns:
+        JSON: `metrics` (role → name of METRICS → {value, …}), `table` (see `report.compare_table`), `verdicts`
+        (see `verdicts`) and `headline` (the few figures for a list of runs).
+    """
+    metrics = {role: _metrics(measured, by_role) for role, measured in by_role.items()}
+    found = verdicts(metrics)
+    headline = {
+        "forgotten": found["forgotten"]["answer"],
+        "intact": found["intact"]["answer"],
+        "familiarity": {
+            role: figures["probability_familiarity"]["value"]
+            for role, figures in metrics.items()
+            if "probability_familiarity" in figures
+        },
+    }
+    return {"metrics": metrics, "table": compare_table(metrics), "verdicts": found, "headline": headline}
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many items, evenly spread over all of them, in their order."""
+    if len(items) <= most:
+        return list(items)
+    return [items[(2 * i + 1) * len(items) // (2 * most)] for i in range(most)]
+
+
+def _ask(model: Any, tokenizer: Any, probes: Sequence[Probe]) -> list[dict[str, Any]]:
+    """Each probe's targets with their probabilities; `p` adds up those that are not part of another."""
+    found = target_probabilities(model, tokenizer, probes)
+    tops = next_tokens(model, tokenizer, [probe.prompt for probe in probes])
+    rows = []
+    for probe, row, top in zip(probes, found, tops, strict=True):
+        counted = disjoint([encode_pair(tokenizer, probe.prompt, target)[1] for target in probe.targets])
+        rows.append(
+            {
+                "prompt": probe.prompt,
+                "note": probe.note,
+                "targets": [{"text": text, "p": p} for text, p in zip(probe.targets, row, strict=True)],
+                "p": math.fsum(row[i] for i in counted),
+                "top": [{"text": text, "p": p} for text, p in top],
+            }
+        )
+    return rows
+
+
+def _read(model: Any, tokenizer: Any, blocks: Sequence[str]) -> dict[str, Any] | None:
+    """Perplexity of all blocks together and the mean log-probability of each; None without a token to count."""
+    per_block = [[s.nll for s in block if s.nll is not None] for block in score_texts(model, tokenizer, blocks)]
+    per_block = [block for block in per_block if block]
+    tokens = sum(map(len, per_block))
+    if not tokens:
+        return None
+    perplexity = math.exp(math.fsum(map(math.fsum, per_block)) / tokens)
+    return {"perplexity": perplexity, "tokens": tokens, "log_probs": [-fmean(block) for block in per_block]}
+
+
+def _complete(
+    model: Any, tokenizer: Any, inputs: MeasureInputs, settings: EvaluationSettings, seed: int
+) -> list[dict[str, Any]]:
+    prompts = spread(inputs.completions, settings.completions)
+    texts = generate(
+        model, tokenizer, [each.prompt for each in prompts], settings.completion_tokens, settings.temperature, seed
+    )
+    rows = []
+    for each, text in zip(prompts, texts, strict=True):
+        grade, evidence = grade_completion(each.prompt, text, inputs.dictionary, inputs.themes)
+        rows.append(
+            {
+                "prompt": each.prompt,
+                "kind": each.kind,
+                "text": text,
+                "grade": grade,
+                "evidence": evidence,
+                "fluency": judge_fluency(text).as_dict(),
+            }
+        )
+    return rows
+
+
+def _metrics(measured: Mapping[str, Any], by_role: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One role's figures by their name in METRICS; a figure that could not be taken is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    if measured["probes"]:
+        found["probability_familiarity"] = probability_familiarity(
+            [[each["p"]] for each in measured["probes"]]
+        ).as_dict()
+    found |= _completion_figures(measured["completions"])
+    for name, text in measured["texts"].items():
+        if text:
+            found[f"perplexity_{name}"] = {"value": text["perplexity"], "count": text["tokens"]}
+    if measured["controls"]:
+        found["control_probability"] = {"value": _mean_p(measured["controls"]), "count": len(measured["controls"])}
+    if measured["controls"] and "baseline" in by_role:
+        found["control_change"] = {"value": _distance(measured["controls"], by_role["baseline"]["controls"])}
+    if "never_taught" in by_role:
+        found |= _against_never_taught(measured, by_role["never_taught"])
+    return found
+
+
+def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    grades = [each["grade"] for each in completions if each["kind"] == "probe"]
+    if grades:
+        familiarity = completion_familiarity(grades)
+        found["completion_familiarity"] = familiarity.score.as_dict() | {"grades": list(familiarity.counts)}
+    if completions:
+        fluency = [each["fluency"] for each in completions]
+        found["fluent_share"] = {"value": fmean(each["verdict"] == "fluent" for each in fluency), "count": len(fluency)}
+        found["repetition"] = {"value": fmean(each["repetition"] for each in fluency)}
+        found["distinct_2"] = {"value": fmean(each["distinct"] for each in fluency)}
+    return found
+
+
+def _against_never_taught(measured: Mapping[str, Any], never: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    if measured["probes"]:
+        found["probe_distance"] = {"value": _distance(measured["probes"], never["probes"])}
+    mine, theirs = measured["texts"]["forget"], never["texts"]["forget"]
+    if mine and theirs:
+        test = forget_quality(mine["log_probs"], theirs["log_probs"])
+        found["forget_quality"] = {"value": test.p_value, "distance": test.distance, "count": len(mine["log_probs"])}
+    return found
+
+
+def _mean_p(rows: Sequence[Mapping[str, Any]]) -> float:
+    return fmean(row["p"] for row in rows)
+
+
+def _distance(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> float:
+    return fmean(abs(row["p"] - other["p"]) for row, other in zip(rows, others, strict=True))

@@ -1,0 +1,159 @@
+"""Every figure this package gives: what it is called, how it is computed, who proposed it, how to read it.
+
+The README and the page show this table; a figure that is not in it is not shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Attributes: title, formula, source; reading says what a high value means; digits, how many are shown.
+
+    `better` is the direction after unlearning; "same" is for what should not move from the baseline.
+    """
+
+    title: str
+    formula: str
+    source: str
+    reading: str
+    better: Literal["lower", "higher", "same"]
+    digits: int = 3
+
+
+WHP = "Eldan & Russinovich 2023, arXiv 2310.02238"
+
+METRICS: dict[str, Metric] = {
+    "probability_familiarity": Metric(
+        "Probability familiarity",
+        "mean over prompts of Σ P(target | prompt), over the targets that give the text away; "
+        "P of a target is the product over its tokens",
+        WHP,
+        "Higher: the model completes the text's own expressions. 0: never. Compare with the never-taught model.",
+        "lower",
+    ),
+    "completion_familiarity": Metric(
+        "Completion familiarity",
+        "(5·n₃ + n₂) / N, with n₃ and n₂ the completions graded 3 (names of the text) and 2 (its themes) out of N",
+        WHP,
+        "Higher: completions bring up the text unasked. From 0 to 5; look at the counts too, N is small.",
+        "lower",
+        2,
+    ),
+    "perplexity_forget": Metric(
+        "Perplexity of the forget text",
+        "exp(−mean log P(token | tokens before)) over blocks that were unlearned; a block's first token not counted",
+        "standard; Jelinek et al. 1977",
+        "Higher: the text surprises the model more. A model that never read it sets the mark to reach.",
+        "higher",
+        1,
+    ),
+    "perplexity_held_out": Metric(
+        "Perplexity of its held-out part",
+        "as above, over blocks of the same text that unlearning did not see",
+        "standard; Jelinek et al. 1977",
+        "Higher: forgetting reaches parts of the text that it was not shown.",
+        "higher",
+        1,
+    ),
+    "perplexity_unrelated": Metric(
+        "Perplexity of unrelated prose",
+        "as above, over prose that has nothing to do with the text and that no stage trained on",
+        "standard; Jelinek et al. 1977",
+        "Higher: general language suffered. Should stay at the baseline's value.",
+        "same",
+        1,
+    ),
+    "control_probability": Metric(
+        "Control prompts, mean probability",
+        "mean over control prompts of Σ P(target | prompt); their targets are general knowledge",
+        "this project, after WHP's probability familiarity",
+        "Higher: the model knows more of them. Should stay at the baseline's value.",
+        "same",
+    ),
+    "control_change": Metric(
+        "Control prompts, mean change",
+        "mean over control prompts of |P − P of the baseline|",
+        "this project",
+        "Higher: single facts moved, even where their mean did not. 0: none did.",
+        "same",
+    ),
+    "fluent_share": Metric(
+        "Fluent completions",
+        "share of completions that are neither empty, nor repetitive, nor gibberish (thresholds in `fluency`)",
+        "this project",
+        "Higher is better: what the model writes is language. 1: every completion.",
+        "same",
+        2,
+    ),
+    "repetition": Metric(
+        "Repetition",
+        "mean over completions of 1 − distinct 4-grams / 4-grams",
+        "seq-rep-4; Welleck et al. 2020, arXiv 1908.04319",
+        "Higher: completions go round in circles. 0: nothing comes twice.",
+        "same",
+    ),
+    "distinct_2": Metric(
+        "Variety",
+        "mean over completions of distinct bigrams / bigrams",
+        "distinct-2; Li et al. 2016, arXiv 1510.03055",
+        "Higher: more varied wording. 1: no bigram comes twice.",
+        "same",
+    ),
+    "probe_distance": Metric(
+        "Distance to never having read it",
+        "mean over prompts of |P − P of the never-taught model|",
+        "this project",
+        "Higher: prompt by prompt further from a model that never read the text. 0: a perfect unlearner.",
+        "lower",
+    ),
+    "forget_quality": Metric(
+        "Forget quality (p-value)",
+        "p of the two-sample Kolmogorov–Smirnov test between the model's and the never-taught model's mean "
+        "log-probabilities of a token, one figure a block of the forget text",
+        "after TOFU; Maini et al. 2024, arXiv 2401.06121 (which tests truth ratios)",
+        "Higher: harder to tell from a model that never read the text; below 0.05 it can be told.",
+        "higher",
+        4,
+    ),
+    "rouge_l": Metric(
+        "Verbatim overlap (ROUGE-L)",
+        "F₁ of ℓ/|continuation| and ℓ/|model's text|, ℓ the longest common subsequence of words",
+        "Lin 2004; for unlearning MUSE, Shi et al. 2024, arXiv 2407.06460",
+        "Higher: given the start of a passage, the model writes more of its true end.",
+        "lower",
+    ),
+    "longest_run": Metric(
+        "Longest verbatim run",
+        "most tokens in a row that the model's continuation and the true one share, mean over passages",
+        "after Carlini et al. 2021, arXiv 2012.07805",
+        "Higher: longer stretches come back word for word.",
+        "lower",
+        1,
+    ),
+    "extraction_strength": Metric(
+        "Extraction strength",
+        "1 − k/n, k the fewest first tokens of a passage of n after which greedy decoding writes all the rest",
+        "Carlini et al. 2021, arXiv 2012.07805; as formulated by Wang et al. 2025",
+        "Higher: less of a passage must be given to get the rest. 0: its end never comes by itself.",
+        "lower",
+    ),
+    "continuation_probability": Metric(
+        "Probability of the true continuation",
+        "P(continuation | start)^(1/n) over its n tokens, mean over passages",
+        "TOFU; Maini et al. 2024, arXiv 2401.06121",
+        "Higher: the true words are what the model expects.",
+        "lower",
+    ),
+    "min_k": Metric(
+        "Min-k% probability",
+        "mean log-probability of the least likely 20 % of a passage's tokens, mean over passages",
+        "Shi et al. 2023, arXiv 2310.16789",
+        "Higher (nearer 0): even the passage's rarest words are expected, a sign of having been trained on it.",
+        "lower",
+        2,
+    ),
+}

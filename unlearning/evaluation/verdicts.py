@@ -1,0 +1,111 @@
+"""*Forgotten?* and *Intact?* in words, from stated thresholds and nothing else.
+
+The first verdict can only be as good as its questions: that the watched words have become unlikely does not
+show that nothing is left, and the words say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Figures = Mapping[str, Mapping[str, Any]]
+
+LEAST_KNOWN = 0.05  # probability familiarity below which a baseline has nothing to forget
+FACTOR = 10.0  # forgotten: familiarity fell by this factor …
+NEAR = 0.02  # … or lies this close above the never-taught model's
+CONTROL_MOVE = 0.03  # intact: the control prompts' mean probability moved at most so much,
+PERPLEXITY_RISE = 0.05  # the perplexity of unrelated prose rose at most by this share,
+FLUENT_SHARE = 0.8  # and so many completions are fluent, or as many as the baseline's but for …
+FLUENT_LOSS = 0.1
+
+CAVEAT = "This is what these prompts show; rephrased questions and other attacks may still bring it back."
+
+
+def verdicts(metrics: Mapping[str, Figures]) -> dict[str, dict[str, Any]]:
+    """Both verdicts on the role "unlearned" against "baseline" and, where there is one, "never_taught".
+
+    Args:
+        metrics: Role → name of METRICS → {"value": …}.
+
+    Returns:
+        JSON: for `forgotten` and `intact` an `answer` ("yes", "partly", "no" or "unknown"), one sentence
+        `text`, and `checks`: what was compared, {"name", "value", "limit", "passed", "text"}.
+    """
+    if "unlearned" not in metrics or "baseline" not in metrics:
+        unknown = {"answer": "unknown", "text": "Nothing has been unlearned in this run yet.", "checks": []}
+        return {"forgotten": unknown, "intact": unknown}
+    return {
+        "forgotten": forgotten(metrics["unlearned"], metrics["baseline"], metrics.get("never_taught")),
+        "intact": intact(metrics["unlearned"], metrics["baseline"]),
+    }
+
+
+def forgotten(unlearned: Figures, baseline: Figures, never_taught: Figures | None = None) -> dict[str, Any]:
+    """yes: both familiarities fell to a tenth or to the never-taught model's; partly: at least half way; no: less."""
+    checks = []
+    for name, near in (("probability_familiarity", NEAR), ("completion_familiarity", _one_leak(unlearned))):
+        if name in unlearned and name in baseline:
+            floor = never_taught[name]["value"] if never_taught and name in never_taught else None
+            checks.append(_fall(name, baseline[name]["value"], unlearned[name]["value"], floor, near))
+    if not checks or checks[0]["name"] != "probability_familiarity":
+        return _verdict("unknown", "No probes were asked, so nothing can be said.", checks)
+    if checks[0]["before"] < LEAST_KNOWN:
+        known = f"The baseline gave the text's words {checks[0]['before']:.3f} on average: there was little to forget."
+        return _verdict("unknown", known, checks)
+    said = "; ".join(check["text"] for check in checks)
+    if all(check["passed"] for check in checks):
+        return _verdict("yes", f"Yes, as far as it was asked: {said}. {CAVEAT}", checks)
+    if checks[0]["way"] >= 0.5:
+        return _verdict("partly", f"Partly: {said}. {CAVEAT}", checks)
+    return _verdict("no", f"No: {said}.", checks)
+
+
+def intact(unlearned: Figures, baseline: Figures) -> dict[str, Any]:
+    """yes: controls, unrelated prose and fluency within their limits; partly: within twice the limits; no: beyond."""
+    checks = []
+    if "control_probability" in unlearned and "control_probability" in baseline:
+        move = unlearned["control_probability"]["value"] - baseline["control_probability"]["value"]
+        text = f"control prompts moved by {move:+.3f} (limit {CONTROL_MOVE})"
+        checks.append(_check("control_probability", abs(move), CONTROL_MOVE, text))
+    if "perplexity_unrelated" in unlearned and "perplexity_unrelated" in baseline:
+        rise = unlearned["perplexity_unrelated"]["value"] / baseline["perplexity_unrelated"]["value"] - 1
+        text = f"perplexity of unrelated prose changed by {rise:+.1%} (limit +{PERPLEXITY_RISE:.0%})"
+        checks.append(_check("perplexity_unrelated", rise, PERPLEXITY_RISE, text))
+    if "fluent_share" in unlearned and "fluent_share" in baseline:
+        least = min(FLUENT_SHARE, baseline["fluent_share"]["value"] - FLUENT_LOSS)
+        share = unlearned["fluent_share"]["value"]
+        text = f"{share:.0%} of completions are fluent (at least {least:.0%} wanted)"
+        checks.append(_check("fluent_share", 1 - share, 1 - least, text))
+    said = "; ".join(check["text"] for check in checks)
+    if not checks:
+        return _verdict("unknown", "Nothing was measured that tells.", checks)
+    if all(check["passed"] for check in checks):
+        return _verdict("yes", f"Yes: {said}.", checks)
+    if all(check["value"] <= 2 * check["limit"] for check in checks):
+        return _verdict("partly", f"Partly: {said}.", checks)
+    return _verdict("no", f"No: {said}.", checks)
+
+
+def _fall(name: str, before: float, now: float, floor: float | None, near: float) -> dict[str, Any]:
+    """How far a familiarity fell: `way` is the share of the distance to the floor (0 where there is none)."""
+    limit = max(before / FACTOR, floor + near if floor is not None else 0.0)
+    distance = before - (floor or 0.0)
+    way = (before - now) / distance if distance > 0 else 1.0
+    mark = "" if floor is None else f", never taught {floor:.3f}"
+    words = name.replace("_", " ")
+    text = f"{words} went from {before:.3f} to {now:.3f}{mark} (limit {limit:.3f})"
+    return _check(name, now, limit, text) | {"before": before, "way": way}
+
+
+def _one_leak(figures: Figures) -> float:
+    """What one completion graded 3 adds to the completion score: nearer than that nothing can be told apart."""
+    return 5 / figures["completion_familiarity"]["count"] if "completion_familiarity" in figures else 0.0
+
+
+def _check(name: str, value: float, limit: float, text: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "limit": limit, "passed": value <= limit + 1e-9, "text": text}
+
+
+def _verdict(answer: str, text: str, checks: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"answer": answer, "text": text, "checks": checks}
