@@ -39,10 +39,10 @@ TEXTS = [
     "keeper keeper",
 ]
 
-PAPER = LabelSettings(alpha=5.0, logits="raw", target="argmax", inner_alignment=False)
+PAPER = LabelSettings(alpha=5.0, logits="raw", target="argmax", inner_alignment="none")
 
 
-def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner=False):
+def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0):
     """Label for each position (or None), straight from WHP's Algorithm 1: one position at a time.
 
     Returns [(position, probabilities over the vocabulary)].
@@ -57,7 +57,7 @@ def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, cent
         before = len(translated)
         new = anchor.translations[0]
         words, new_words = anchor.term.split(" "), new.split(" ")
-        if inner and anchor not in mentioned and len(words) == len(new_words):
+        if (inner == "all" or (inner == "first" and anchor not in mentioned)) and len(words) == len(new_words):
             for k in range(1, len(words)):
                 edges[start + len(" ".join(words[:k]))] = before + len(" ".join(new_words[:k]))
         mentioned.add(anchor)
@@ -92,7 +92,8 @@ def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, cent
             if following is None or not over:
                 continue
             inside = i + 1 in over and i + 1 != over[0]
-            if inside and not (inner and first and end in edges):
+            aligned = (inner == "all" or (inner == "first" and first)) and start < end < stop and end in edges
+            if inside and not aligned:
                 skip = True
             blank = text[following[0] : following[1]] in ("", " ") and i + 2 == over[0] and following[0] >= start - 1
             if not first and (i + 1 == over[0] or blank):
@@ -103,12 +104,14 @@ def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, cent
         mean = row.mean()
         for anchor in used:
             for translation in anchor.translations:
-                for spelling in (" " + translation, translation):
-                    row[tokenizer(spelling, add_special_tokens=False)["input_ids"][0]] = mean
+                words = translation.split(" ") if inner == "all" else []
+                for start in [translation, *words]:
+                    for spelling in (" " + start, start):
+                        row[tokenizer(spelling, add_special_tokens=False)["input_ids"][0]] = mean
         v = row
         if r is not None:
             one, two = (row.log_softmax(-1), r[i].log_softmax(-1)) if centred else (row, r[i])
-            v = one - alpha * torch.clamp(two - one, min=0)  # eq. 1
+            v = one - alpha * torch.clamp(two - one - margin, min=0)  # eq. 1
         labels.append((i, v.softmax(-1)))
     return labels
 
@@ -173,8 +176,9 @@ def tokenizer(request):
 CASES = {
     "paper": PAPER,
     "centred": PAPER.model_copy(update={"logits": "centred"}),
-    "inner": PAPER.model_copy(update={"inner_alignment": True}),
-    "soft": LabelSettings(alpha=3.0, top_k=12),
+    "inner": PAPER.model_copy(update={"inner_alignment": "first"}),
+    "inner, all mentions": PAPER.model_copy(update={"inner_alignment": "all"}),
+    "soft": LabelSettings(alpha=3.0, top_k=12, margin=0.2),
     "anchors only": PAPER.model_copy(update={"use_reinforced": False}),
 }
 
@@ -187,7 +191,7 @@ def test_equals_the_slow_reference_at_every_position(tokenizer, case):
     for text, example in zip(TEXTS, build(tokenizer, settings), strict=True):
         expected = reference_labels(
             text, ANCHORS, tokenizer, baseline, reinforced if settings.use_reinforced else None,
-            settings.alpha, settings.logits == "centred", settings.inner_alignment,
+            settings.alpha, settings.logits == "centred", settings.inner_alignment, settings.margin,
         )  # fmt: skip
         assert list(example.positions) == [i for i, _ in expected]
         for row, (_, probs) in enumerate(expected):
@@ -215,11 +219,11 @@ def test_the_comparison_can_be_trusted(tokenizer):
     assert matches_reference(tokenizer)
 
 
-def flipped_sign(b, r, alpha, centred):
+def flipped_sign(b, r, alpha, centred, margin):
     return b + alpha * (r - b).relu()
 
 
-def swapped(b, r, alpha, centred):
+def swapped(b, r, alpha, centred, margin):
     return generic_logits(r, b, alpha, centred)
 
 
@@ -278,11 +282,11 @@ def test_a_reinforced_adapter_leaking_into_the_baseline_is_noticed(monkeypatch, 
 
 
 def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokenizer):
-    monkeypatch.setattr(generic_labels, "first_tokens", lambda translations, tokenizer: [])
+    monkeypatch.setattr(generic_labels, "first_tokens", lambda *arguments: [])
     baseline, reinforced = models(tokenizer)
     (example,) = build(tokenizer, LabelSettings(top_k=1000), texts=TEXTS[:1])
     with torch.inference_mode():
-        expected = reference_labels(TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, True)
+        expected = reference_labels(TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all")
     differences = [
         abs(float(probs[int(token)]) - float(p))
         for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)

@@ -114,9 +114,15 @@ class LabelSettings(Section):
     )
     top_k: int = Field(64, ge=1, le=1024, description="Tokens kept of each soft label.")
     temperature: float = Field(1.0, gt=0, le=10, description="Soft labels only: above 1 flatter, below 1 sharper.")
-    inner_alignment: bool = Field(
-        True,
-        description="Also label positions inside an anchor at its first mention, word by word, when its translation has as many words. The paper: no.",
+    margin: float = Field(
+        0.0,
+        ge=0,
+        le=20,
+        description="A token is pushed down only for what it rose beyond this (in nats for centred logits): small rises are noise. The paper: 0.",
+    )
+    inner_alignment: Literal["none", "first", "all"] = Field(
+        "all",
+        description="Positions inside an anchor, aligned word by word with a translation of as many words: none has no label there (the paper); first labels them at the first mention in a block; all at every mention, a used translation's words being suppressed.",
     )
     draws: int = Field(
         1,
@@ -175,7 +181,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reinforce": {
             "epochs": 3, "learning_rate": 3e-6, "batch_blocks": 128, "clip_norm": None,
         },
-        "label": {"logits": "raw", "target": "argmax", "inner_alignment": False},
+        "label": {"logits": "raw", "target": "argmax", "inner_alignment": "none"},
         "finetune": {
             "epochs": 2, "learning_rate": 1e-6, "batch_blocks": 128, "clip_norm": None,
             "retain_weight": 0.0, "retain_blocks": 0,

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 NO_ANCHORS = Dictionary(())
 
 
-def generic_logits(baseline: torch.Tensor, reinforced: torch.Tensor, alpha: float, centred: bool) -> torch.Tensor:
-    """v = b − α · ReLU(r − b) (WHP, eq. 1).
+def generic_logits(
+    baseline: torch.Tensor, reinforced: torch.Tensor, alpha: float, centred: bool, margin: float = 0.0
+) -> torch.Tensor:
+    """v = b − α · ReLU(r − b − margin) (WHP, eq. 1, where the margin is 0).
 
     Args:
         baseline: Logits of the baseline on the *translated* text, [n, vocab].
@@ -48,10 +50,11 @@ def generic_logits(baseline: torch.Tensor, reinforced: torch.Tensor, alpha: floa
         alpha: α.
         centred: Compare log-probabilities. Fine-tuning shifts all logits of a position by a constant, which
             means nothing to a softmax but which the ReLU of raw logits takes for a rise of every token.
+        margin: Rises up to this are left alone.
     """
     if centred:
         baseline, reinforced = baseline.log_softmax(dim=-1), reinforced.log_softmax(dim=-1)
-    return baseline - alpha * (reinforced - baseline).relu()
+    return baseline - alpha * (reinforced - baseline - margin).relu()
 
 
 @dataclass
@@ -94,14 +97,25 @@ def prepare(text: str, dictionary: Dictionary, tokenizer: Any, settings: LabelSe
         translated = translate(text, anchors, draw_translations(anchors, generator))
         target = Encoded(*encode(tokenizer, translated.text))
         mapped = position_map(prepared.source, target, translated, settings.inner_alignment)
-        suppress = [(place, first_tokens(anchors.anchors[anchor].translations, tokenizer)) for place, anchor in mapped.used]
+        all_words = settings.inner_alignment == "all"
+        suppress = [
+            (place, first_tokens(anchors.anchors[anchor].translations, tokenizer, all_words))
+            for place, anchor in mapped.used
+        ]
         prepared.draws.append(Draw(translated, target, mapped, suppress))
     return prepared
 
 
-def first_tokens(translations: Sequence[str], tokenizer: Any) -> list[int]:
-    """First token of every translation, as it stands after a blank and at the start of a line."""
-    spellings = [prefix + translation for translation in translations for prefix in (" ", "")]
+def first_tokens(translations: Sequence[str], tokenizer: Any, all_words: bool = False) -> list[int]:
+    """First token of every translation, as it stands after a blank and at the start of a line.
+
+    Args:
+        translations: What an anchor may have been translated by.
+        tokenizer: Any fast tokenizer.
+        all_words: Also the first tokens of a translation's further words, for labels inside later mentions.
+    """
+    starts = [word for text in translations for word in text.split()] if all_words else []
+    spellings = [prefix + start for start in dict.fromkeys([*translations, *starts]) for prefix in (" ", "")]
     encoded = tokenizer(spellings, add_special_tokens=False)["input_ids"]
     return sorted({ids[0] for ids in encoded if ids})
 
@@ -248,7 +262,7 @@ def _generic_probabilities(
         row, token = _suppressed(group, rows, part, draw)
         b[row, token] = b.mean(dim=-1)[row]
         centred = settings.logits == "centred"
-        v = b if reinforced is None else generic_logits(b, reinforced, settings.alpha, centred)
+        v = b if reinforced is None else generic_logits(b, reinforced, settings.alpha, centred, settings.margin)
         present = torch.from_numpy(_mapped(group, rows, draw)[part] >= 0).to(total.device)[:, None]
         total += (v / settings.temperature).softmax(dim=-1) * present
         count += present

@@ -46,13 +46,13 @@ class Translated:
     def replaced(self) -> list[Piece]:
         return [piece for piece in self.pieces if piece.anchor is not None]
 
-    def to_translation(self, char: int, inner: bool) -> int | None:
+    def to_translation(self, char: int, inner: str = "none") -> int | None:
         """Where the source's continuation at `char` begins in the translation.
 
         Args:
             char: An offset into the source, 0..len(source).
-            inner: Whether the words inside a first mention are aligned one by one with those of a translation
-                of as many words (our addition; the paper maps an anchor's inside to nothing).
+            inner: At which mentions the words inside an anchor are aligned one by one with those of a translation
+                of as many words: "none" (the paper), "first" or "all" (our additions).
 
         Returns:
             The offset into the translation, or None inside an anchor where nothing corresponds.
@@ -64,7 +64,7 @@ class Translated:
             return piece.new_start + char - piece.start
         if char == piece.end:
             return piece.new_end
-        return self._inside(piece, char) if inner and piece.first else None
+        return self._inside(piece, char) if inner == "all" or (inner == "first" and piece.first) else None
 
     def _inside(self, piece: Piece, char: int) -> int | None:
         words = _word_ends(self.source[piece.start : piece.end])
@@ -165,14 +165,14 @@ class PositionMap:
     used: list[tuple[int, int]]
 
 
-def position_map(source: Encoded, target: Encoded, translated: Translated, inner: bool) -> PositionMap:
+def position_map(source: Encoded, target: Encoded, translated: Translated, inner: str = "none") -> PositionMap:
     """Map source positions to positions of the translation (WHP, Algorithm 1, and its consistency rules).
 
     Args:
         source: Tokens of `translated.source`.
         target: Tokens of `translated.text`.
         translated: What was replaced by what.
-        inner: Align the words inside first mentions; see `Translated.to_translation`.
+        inner: Align the words inside mentions; see `Translated.to_translation`.
     """
     places = _matching_positions(source, target, translated, inner)
     mask = [Mask.NO_BOUNDARY if place < 0 else Mask.LABELLED for place in places]
@@ -183,7 +183,8 @@ def position_map(source: Encoded, target: Encoded, translated: Translated, inner
         if not tokens:
             continue
         for token in tokens[1:]:  # the position before an inner token
-            if places[token - 1] < 0 or not (inner and piece.first):
+            end = source.offsets[token - 1][1]
+            if not piece.start < end < piece.end or translated.to_translation(end, inner) is None:
                 mask[token - 1] = Mask.INSIDE_ANCHOR
         if piece.first and piece.anchor is not None:
             used.append((tokens[0], piece.anchor))
@@ -209,7 +210,7 @@ def _boundaries(offsets: Sequence[tuple[int, int]]) -> list[int | None]:
     return ends
 
 
-def _matching_positions(source: Encoded, target: Encoded, translated: Translated, inner: bool) -> list[int]:
+def _matching_positions(source: Encoded, target: Encoded, translated: Translated, inner: str) -> list[int]:
     """Source position → position of the translation after which the same text follows, or −1."""
     reached = {end: place for place, end in enumerate(_boundaries(target.offsets)) if end is not None}
     places = [-1] * len(source.ids)
