@@ -32,7 +32,7 @@ class ModelSettings(Section):
         "lora",
         description="lora trains small adapters on one shared copy of the weights; full trains every weight, as the paper did.",
     )
-    rank: int = Field(16, ge=1, le=512, description="Rank of the low-rank adapters: their capacity. lora only.")
+    rank: int = Field(8, ge=1, le=512, description="Rank of the low-rank adapters: their capacity. lora only.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps. auto takes the fastest there is.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
@@ -95,6 +95,20 @@ class TrainSettings(Section):
     )
     retain_blocks: int = Field(
         0, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
+    )
+
+
+class TeachSettings(TrainSettings):
+    """Many small steps at a high rate, held close to the untouched model on unrelated prose."""
+
+    epochs: int = Field(5, ge=1, le=100, description="Times through the blocks.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of AdamW.")
+    batch_blocks: int = Field(2, ge=1, le=4096, description="Blocks in one optimiser step.")
+    retain_weight: float = Field(
+        1.0, ge=0, le=100, description="Weight of staying close to the untouched model on unrelated prose."
+    )
+    retain_blocks: int = Field(
+        1, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
     )
 
 
@@ -164,7 +178,7 @@ class Settings(Section):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Same seed, same run.")
     model: ModelSettings = ModelSettings()
     text: TextSettings = TextSettings()
-    teach: TrainSettings | None = Field(
+    teach: TeachSettings | None = Field(
         None, description="Fine-tune the model on the text first, so that it has something to forget."
     )
     reinforce: TrainSettings = TrainSettings()

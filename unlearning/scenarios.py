@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearning.config import Settings, TrainSettings, make_settings
+from unlearning.config import Settings, TeachSettings, make_settings
 from unlearning.errors import InputError
 from unlearning.text.anchors import Dictionary, format_dictionary, load_dictionary
 from unlearning.text.cloze import make_completions, make_probes
@@ -117,7 +117,7 @@ def load_scenario(name: str) -> Scenario:
 
 def lesson(scenario: Scenario | None = None) -> dict[str, Any]:
     """Settings of a teaching stage: those of the scenario's recipe, where it has one, over the plain ones."""
-    return TrainSettings().model_dump() | (recipe(scenario).get("teach", {}) if scenario else {})
+    return TeachSettings().model_dump() | (recipe(scenario).get("teach", {}) if scenario else {})
 
 
 def recipe(scenario: Scenario) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from unlearning.config import Settings, TrainSettings
+from unlearning.config import Settings, TeachSettings, TrainSettings
 from unlearning.errors import InputError, RunDamagedError
 from unlearning.evaluation.measure import MeasureInputs, measure_role, summarise
 from unlearning.evaluation.scoring import target_probabilities
@@ -192,7 +192,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _teach(work: Work) -> dict[str, Any]:
-    settings = work.settings.teach or TrainSettings()
+    settings = work.settings.teach or TeachSettings()
     texts = _retained(work, settings)
     if texts:
         _save_retained(work, "teach", texts, "never_taught", settings.pass_blocks, _Progress(work, "teach", len(texts)))
