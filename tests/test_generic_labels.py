@@ -39,10 +39,10 @@ TEXTS = [
     "keeper keeper",
 ]
 
-PAPER = LabelSettings(alpha=5.0, logits="raw", target="argmax", inner_alignment="none")
+PAPER = LabelSettings(alpha=5.0, logits="raw", target="argmax", inner_alignment="none", forbid_anchors=False)
 
 
-def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0):
+def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0, forbid=False):
     """Label for each position (or None), straight from WHP's Algorithm 1: one position at a time.
 
     Returns [(position, probabilities over the vocabulary)].
@@ -108,6 +108,18 @@ def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, cent
                 for start in [translation, *words]:
                     for spelling in (" " + start, start):
                         row[tokenizer(spelling, add_special_tokens=False)["input_ids"][0]] = mean
+        if forbid:
+            for anchor in anchors.anchors:
+                for spelling in (" " + anchor.term, anchor.term):
+                    token = tokenizer(spelling, add_special_tokens=False)["input_ids"][0]
+                    letters = tokenizer.decode([token]).strip()
+                    if anchor.term.split(" ")[0] == letters or (len(letters) > 2 and anchor.term.startswith(letters)):
+                        row[token] = mean
+            for start, stop, anchor in spans:
+                if following and start < following[0] < stop:
+                    piece = text[following[0] : following[1]].strip()
+                    if piece not in set(anchor.term.split(" ")) & set(anchor.translations[0].split(" ")):
+                        row[ids[i + 1]] = mean
         v = row
         if r is not None:
             one, two = (row.log_softmax(-1), r[i].log_softmax(-1)) if centred else (row, r[i])
@@ -178,6 +190,7 @@ CASES = {
     "centred": PAPER.model_copy(update={"logits": "centred"}),
     "inner": PAPER.model_copy(update={"inner_alignment": "first"}),
     "inner, all mentions": PAPER.model_copy(update={"inner_alignment": "all"}),
+    "anchors forbidden": PAPER.model_copy(update={"forbid_anchors": True, "inner_alignment": "all"}),
     "soft": LabelSettings(alpha=3.0, top_k=12, margin=0.2),
     "anchors only": PAPER.model_copy(update={"use_reinforced": False}),
 }
@@ -191,7 +204,7 @@ def test_equals_the_slow_reference_at_every_position(tokenizer, case):
     for text, example in zip(TEXTS, build(tokenizer, settings), strict=True):
         expected = reference_labels(
             text, ANCHORS, tokenizer, baseline, reinforced if settings.use_reinforced else None,
-            settings.alpha, settings.logits == "centred", settings.inner_alignment, settings.margin,
+            settings.alpha, settings.logits == "centred", settings.inner_alignment, settings.margin, settings.forbid_anchors,
         )  # fmt: skip
         assert list(example.positions) == [i for i, _ in expected]
         for row, (_, probs) in enumerate(expected):
@@ -286,7 +299,7 @@ def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokeni
     baseline, reinforced = models(tokenizer)
     (example,) = build(tokenizer, LabelSettings(top_k=1000), texts=TEXTS[:1])
     with torch.inference_mode():
-        expected = reference_labels(TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all")
+        expected = reference_labels(TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", forbid=True)
     differences = [
         abs(float(probs[int(token)]) - float(p))
         for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)

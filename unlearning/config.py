@@ -138,6 +138,10 @@ class LabelSettings(Section):
         "all",
         description="Positions inside an anchor, aligned word by word with a translation of as many words: none has no label there (the paper); first labels them at the first mention in a block; all at every mention, a used translation's words being suppressed.",
     )
+    forbid_anchors: bool = Field(
+        True,
+        description="No label begins or completes an anchor: a model that knows the text well predicts its names even on the translation. The paper: no.",
+    )
     draws: int = Field(
         1,
         ge=1,
@@ -195,7 +199,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reinforce": {
             "epochs": 3, "learning_rate": 3e-6, "batch_blocks": 128, "clip_norm": None,
         },
-        "label": {"logits": "raw", "target": "argmax", "inner_alignment": "none"},
+        "label": {"logits": "raw", "target": "argmax", "inner_alignment": "none", "forbid_anchors": False},
         "finetune": {
             "epochs": 2, "learning_rate": 1e-6, "batch_blocks": 128, "clip_norm": None,
             "retain_weight": 0.0, "retain_blocks": 0,

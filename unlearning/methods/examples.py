@@ -124,7 +124,8 @@ class StoredExamples(Sequence[Example]):
             index = json.loads((folder / "index.json").read_text())
             self._data = {name: _open(folder / f"{name}.bin", kind) for name, kind in _FORMATS.items()}
         except (OSError, ValueError) as error:
-            raise RunDamagedError(f"The examples in {folder} cannot be read: {error}.", "Run that stage again.") from None
+            message = f"The examples in {folder} cannot be read: {error}."
+            raise RunDamagedError(message, "Run that stage again.") from None
         lengths = np.asarray(index["lengths"], dtype=np.int64).reshape(-1, 2)
         self._k = int(index["k"])
         self._ends = np.vstack([np.zeros((1, 2), np.int64), lengths.cumsum(axis=0)])

@@ -64,7 +64,7 @@ class Draw:
     translated: Translated
     target: Encoded
     map: PositionMap
-    suppress: list[tuple[int, list[int]]]  # from this source position on, these tokens have been used
+    suppress: list[tuple[int, list[int]]]  # from this source position on, these tokens may not be labels
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Prepared:
 
     source: Encoded
     draws: list[Draw] = field(default_factory=list)
+    forbidden: dict[int, int] = field(default_factory=dict)  # position inside an anchor → the anchor's own next token
 
     @property
     def mask(self) -> list[Mask]:
@@ -102,6 +103,9 @@ def prepare(text: str, dictionary: Dictionary, tokenizer: Any, settings: LabelSe
             (place, first_tokens(anchors.anchors[anchor].translations, tokenizer, all_words))
             for place, anchor in mapped.used
         ]
+        if settings.forbid_anchors:
+            suppress.append((0, opening_tokens(anchors, tokenizer)))
+            prepared.forbidden |= _own_tokens(prepared.source, translated)
         prepared.draws.append(Draw(translated, target, mapped, suppress))
     return prepared
 
@@ -118,6 +122,30 @@ def first_tokens(translations: Sequence[str], tokenizer: Any, all_words: bool = 
     spellings = [prefix + start for start in dict.fromkeys([*translations, *starts]) for prefix in (" ", "")]
     encoded = tokenizer(spellings, add_special_tokens=False)["input_ids"]
     return sorted({ids[0] for ids in encoded if ids})
+
+
+def opening_tokens(dictionary: Dictionary, tokenizer: Any) -> list[int]:
+    """Tokens that begin an anchor and little else: whole words, or at least three letters of one."""
+    opening = set()
+    for anchor in dictionary.enabled():
+        first_word = anchor.term.split()[0]
+        for token in first_tokens([anchor.term], tokenizer):
+            letters = tokenizer.decode([token]).strip()
+            if letters == first_word or (len(letters) >= 3 and first_word.startswith(letters)):
+                opening.add(token)
+    return sorted(opening)
+
+
+def _own_tokens(source: Encoded, translated: Translated) -> dict[int, int]:
+    """For positions inside an anchor the token that completes it, where its translation has another word."""
+    own = {}
+    for piece in translated.replaced:
+        words = translated.source[piece.start : piece.end].split()
+        shared = set(words) & set(translated.text[piece.new_start : piece.new_end].split())
+        for position, (start, end) in enumerate(source.offsets[1:]):
+            if piece.start < start < piece.end and translated.source[start:end].strip() not in shared:
+                own[position] = source.ids[position + 1]
+    return own
 
 
 def label_blocks(
@@ -270,16 +298,19 @@ def _generic_probabilities(
 
 
 def _suppressed(group: list[Prepared], rows: _Rows, part: slice, draw: int) -> tuple[Any, Any]:
-    """Which tokens of which rows are first tokens of a translation that the block has used already."""
+    """Which tokens of which rows may not be labels: used translations, and anchors where these are forbidden."""
     import torch
 
+    chosen = zip(rows.block[part], rows.position[part], strict=True)
+    places = [(row, group[block], int(position)) for row, (block, position) in enumerate(chosen)]
     pairs = [
         (row, token)
-        for row, (block, position) in enumerate(zip(rows.block[part], rows.position[part], strict=True))
-        for start, tokens in group[block].draws[draw].suppress
+        for row, prepared, position in places
+        for start, tokens in prepared.draws[draw].suppress
         if start <= position
         for token in tokens
     ]
+    pairs += [(row, prepared.forbidden[place]) for row, prepared, place in places if place in prepared.forbidden]
     table = torch.as_tensor(pairs, dtype=torch.long).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 

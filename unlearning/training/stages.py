@@ -17,7 +17,7 @@ from typing import Any
 
 from unlearning.config import Settings, TeachSettings, TrainSettings
 from unlearning.errors import InputError, RunDamagedError
-from unlearning.evaluation.measure import MeasureInputs, measure_role, summarise
+from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import target_probabilities
 from unlearning.methods.examples import Example, StoredExamples, next_token_example, save_examples
 from unlearning.methods.generic_labels import label_blocks, own_predictions
@@ -129,7 +129,10 @@ def execute(
             run_stage(work, stage)
     except Stopped:
         return {"state": "cancelled", "stages": work.summaries}
-    return {"state": "succeeded", "stages": work.summaries, "evaluation": work.summaries["evaluate"]["table"]}
+    evaluation = work.summaries["evaluate"]["evaluation"]
+    return {
+        "state": "succeeded", "stages": work.summaries, "evaluation": evaluation, "headline": evaluation["headline"],
+    }  # fmt: skip
 
 
 def open_work(
@@ -233,34 +236,45 @@ def _finetune(work: Work) -> dict[str, Any]:
 
 def _evaluate(work: Work) -> dict[str, Any]:
     """Measure every role that exists; what was measured before a stop is kept."""
-    kept, held_out = work.blocks
-    inputs = MeasureInputs(
+    inputs = measure_inputs(work)
+    by_role: dict[str, Any] = {}
+    for role in measured_roles(work):
+        path = work.stage_folder("evaluate") / f"{role}.json"
+        if not path.exists():
+            with work.family.role(role) as model:
+                report = partial(work.report, stage="evaluate", role=role)
+                measured = measure_role(
+                    model, work.family.tokenizer, inputs, work.settings.evaluation, report, seed=work.settings.seed
+                )
+            write_json(path, measured)
+        by_role[role] = json.loads(path.read_text(encoding="utf-8"))
+        if work.should_stop():
+            raise Stopped
+    with work.family.role("baseline") as model:
+        add_fluency(model, work.family.tokenizer, by_role)  # the judge of fluency is the baseline
+    for role, measured in by_role.items():
+        write_json(work.stage_folder("evaluate") / f"{role}.json", measured)
+    return {"evaluation": summarise(by_role)}
+
+
+def measure_inputs(work: Work) -> MeasureInputs:
+    """What every role of a run is asked."""
+    (kept, held_out), completions = work.blocks, work.folder / "completions.json"
+    return MeasureInputs(
         dictionary=work.dictionary,
         probes=work.probes,
-        completions=load_completions(work.folder / "completions.json"),
+        completions=load_completions(completions) if completions.exists() else [],
         themes=_lines(work.folder / "themes.txt"),
         forget=[block.text for block in kept],
         held_out=[block.text for block in held_out],
         unrelated=_unrelated(work),
     )
-    by_role: dict[str, Any] = {}
-    roles = [role for role in ("never_taught", "baseline", "reinforced", "unlearned") if _worth_measuring(work, role)]
-    for role in roles:
-        path = work.stage_folder("evaluate") / f"{role}.json"
-        if not path.exists():
-            with work.family.role(role) as model:
-                report = partial(work.report, stage="evaluate", role=role)
-                measured = measure_role(model, work.family.tokenizer, inputs, work.settings.evaluation, report)
-            write_json(path, measured)
-        by_role[role] = json.loads(path.read_text(encoding="utf-8"))
-        if work.should_stop():
-            raise Stopped
-    return {"table": summarise(by_role)}
 
 
-def _worth_measuring(work: Work, role: str) -> bool:
-    """Without a taught adapter the never-taught model is the baseline itself."""
-    return work.family.has(role) and (role != "never_taught" or work.family.has("taught"))
+def measured_roles(work: Work) -> list[str]:
+    """The roles worth measuring: without a taught adapter the never-taught model is the baseline itself."""
+    roles = [role for role in ("never_taught", "baseline", "reinforced", "unlearned") if work.family.has(role)]
+    return roles if work.family.has("taught") else [role for role in roles if role != "never_taught"]
 
 
 _STAGES: dict[str, Callable[[Work], dict[str, Any]]] = {
