@@ -20,16 +20,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from unlearning.config import Settings
 from unlearning.errors import InputError
 from unlearning.runs.durable import disk_errors_in_words, read_json_or_empty, write_file, write_json
-from unlearning.scenarios import DEFAULT, Inputs, Scenario, inputs_of, inputs_of_text, load_scenario
+from unlearning.scenarios import DEFAULT, Inputs, Scenario, inputs_of, inputs_of_text, load_scenario, with_controls
 from unlearning.text.anchors import Dictionary, format_dictionary, load_dictionary, save_dictionary
+from unlearning.text.cloze import make_probes
 from unlearning.text.documents import Document
+from unlearning.text.prompts import Probe
 
 ID = re.compile(r"[a-z0-9]{24}")
 KEPT_STATES = 200  # of a dictionary: how far undo goes back
@@ -120,12 +122,13 @@ class Draft:
     @property
     def text(self) -> str:
         """The text; "" where a scenario leaves it to people to bring one."""
-        if self._own_text:
+        if self.own_text:
             return (self.folder / "text.txt").read_text(encoding="utf-8")
         return _scenario_document(self.about.scenario).text if self.about.scenario else ""
 
     @property
-    def _own_text(self) -> bool:
+    def own_text(self) -> bool:
+        """Whether somebody brought this text, rather than a scenario."""
         return (self.folder / "text.txt").exists()
 
     @property
@@ -216,6 +219,12 @@ class Draft:
         with self._changing():
             write_json(self.folder / "settings.json", settings)
 
+    @property
+    def probes(self) -> list[Probe]:
+        """Probes and controls: the scenario's, or made from the text."""
+        scenario = self.scenario
+        return scenario.probes() if scenario else list(_made_probes(self.text, self.dictionary))
+
     def inputs(self, settings: Settings | None = None) -> Inputs:
         """What `runs.store.create` takes: all files of a run that this draft would start.
 
@@ -226,7 +235,7 @@ class Draft:
             InputError: there is no text yet.
         """
         scenario = self.scenario
-        if scenario and not self._own_text:
+        if scenario and not self.own_text:
             return inputs_of(scenario, settings) | {"anchors.json": format_dictionary(self.dictionary, "json")}
         document = Document(self.about.title, self.text, (), self.about.sources)
         return inputs_of_text(document, self.dictionary, scenario=scenario)
@@ -242,6 +251,11 @@ class Draft:
 
 def _scenario_about(scenario: Scenario) -> About:
     return About(scenario.title, (scenario.text.name,) if scenario.text else (), (), scenario.name)
+
+
+@lru_cache(maxsize=16)
+def _made_probes(text: str, dictionary: Dictionary) -> tuple[Probe, ...]:
+    return (*make_probes(text, dictionary), *with_controls([], dictionary))
 
 
 @cache

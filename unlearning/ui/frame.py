@@ -15,7 +15,7 @@ from unlearning.errors import UnlearningError
 from unlearning.ui.context import Context, Screen
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.host import ModelHost
-from unlearning.ui.pages import component, script
+from unlearning.ui.pages import component
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ PANELS = (
 def build_app(workspace: Path) -> gr.Blocks:
     """The whole page over the runs in `workspace`."""
     with gr.Blocks(title="Forgetting Lab", delete_cache=(3600, 86400)) as page:
-        where = gr.HTML({}, html_template=_header(), js_on_load=script("nav"), apply_default_css=False, elem_id="header")
+        where = component("nav", {}, html_template=_header(), elem_id="header")
         with gr.Tabs(elem_id="panels") as panels:
             tabs = {panel.step: gr.Tab(panel.label, id=panel.step, elem_id=f"panel-{panel.step}") for panel in PANELS}
         status = component("status", "", elem_id="status")
@@ -99,13 +99,11 @@ def _header() -> str:
         '<header class="top"><a class="brand" href="?" data-step="start" data-title="Start">'
         '<span class="brand-mark" aria-hidden="true"></span>Forgetting Lab</a>'
         f'<nav aria-label="Steps" class="steps">{steps}</nav><nav aria-label="More" class="others">{others}'
-        '<button type="button" class="quiet theme" data-act="theme" aria-label="Switch between dark and light">◐</button>'
-        "</nav></header>"
+        '<button type="button" class="quiet theme" data-act="theme" aria-label="Switch between dark and light">◐'
+        "</button></nav></header>"
     )
 
 
 def _link(panel: Panel) -> str:
     number = f'<span class="number" aria-hidden="true">{panel.number}</span>' if panel.number else ""
-    return (
-        f'<a href="?step={panel.step}" data-step="{panel.step}" data-title="{panel.label}">{number}{panel.label}</a>'
-    )
+    return f'<a href="?step={panel.step}" data-step="{panel.step}" data-title="{panel.label}">{number}{panel.label}</a>'

@@ -68,17 +68,32 @@ class ModelHost:
             yield work
 
     @contextmanager
-    def plain(self, name: str, accept_licence: bool = False) -> Iterator[Family]:
-        """A model without a run: the Family has the role `baseline` only."""
-        key = f"model {name}"
+    def plain(
+        self, name: str, taught: Path | None = None, tell: Callable[[str], None] = lambda message: None
+    ) -> Iterator[Family]:
+        """A model without a run.
+
+        Args:
+            name: Of the model.
+            taught: An adapter that knows some text: the Family then has the roles `never_taught` and `baseline`,
+                else `baseline` alone.
+            tell: Hears how far a download is.
+
+        Raises:
+            UnlearningError: it cannot be loaded, or its licence was not accepted yet.
+        """
+        key = f"model {name}" + (f" {taught}" if taught else "")
 
         def load() -> Family:
             from unlearning.config import ModelSettings
             from unlearning.models.adapters import open_family
             from unlearning.models.hardware import choose_hardware
 
-            settings = ModelSettings(name=name, accept_licence=accept_licence)
-            return open_family(settings, choose_hardware(settings), self._reporter(key))
+            settings = ModelSettings(name=name)
+            family = open_family(settings, choose_hardware(settings), self._reporter(key, tell))
+            if taught is not None:
+                family.load("taught", taught)
+            return family
 
         with self._use(key, load, None) as family:
             yield family
@@ -115,10 +130,11 @@ class ModelHost:
                 entry.lock.release()
         gc.collect()
 
-    def _reporter(self, key: str) -> Callable[..., None]:
+    def _reporter(self, key: str, tell: Callable[[str], None] = lambda message: None) -> Callable[..., None]:
         def report(kind: str, **fields: Any) -> None:
             if "message" in fields:
                 self._messages[key] = str(fields["message"])
+                tell(self._messages[key])
 
         return report
 

@@ -48,8 +48,9 @@ _IDEA = """
     expression to stand in its place.</p></li>
   <li><h3>Ask what anyone would say</h3><p>The model reads the text with the everyday expressions in it. What it
     expects there is what somebody would say who never read the story: the <em>generic labels</em>.</p></li>
-  <li><h3>Train on that</h3><p>The model reads the real text again, but learns the generic labels as what comes next. The
-    story fades; English stays.</p></li>
+  <li><h3>Train on that</h3><p>The model reads the real text again, but learns the generic labels as what comes next.
+    The story fades; English stays.</p></li>
 </ol>
-<p class="hint">The method is that of Eldan and Russinovich, “Who’s Harry Potter? Approximate Unlearning in LLMs” (2023).</p>
+<p class="hint">The method is that of Eldan and Russinovich, “Who’s Harry Potter? Approximate Unlearning in LLMs”
+(2023).</p>
 """

@@ -10,7 +10,9 @@ import gradio as gr
 def field_note(elem_id: str) -> gr.HTML:
     """A place beside a field for the engine's sentence. Its value: "" for nothing, str(error) for a refusal, or
     {"kind": "error" | "warning" | "good" | "hint", "text": …}."""
-    return gr.HTML("", html_template=_NOTE, js_on_load=None, apply_default_css=False, elem_id=elem_id, elem_classes=["note-place"])
+    return gr.HTML(
+        "", html_template=_NOTE, js_on_load=None, apply_default_css=False, elem_id=elem_id, elem_classes=["note-place"]
+    )
 
 
 def note(kind: str, text: str) -> dict[str, str]:

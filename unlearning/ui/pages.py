@@ -25,7 +25,8 @@ def component(name: str, value: Any = None, **settings: Any) -> gr.HTML:
     """A custom component: nodes made by assets/js/<name>.js, looks from assets/css, none of Gradio's own for HTML."""
     import gradio as gr
 
-    return gr.HTML(value, html_template="", js_on_load=script(name), apply_default_css=False, **settings)
+    template = settings.pop("html_template", "")
+    return gr.HTML(value, html_template=template, js_on_load=script(name), apply_default_css=False, **settings)
 
 
 def words(html: str, **settings: Any) -> gr.HTML:

@@ -26,7 +26,8 @@ def read_recording(folder: Path) -> dict[str, Any]:
 
     Returns:
         title, model, machine, words, seconds, steps (those that were measured), prompts
-        [{prompt, target, kind, p: [one a step], top: [[token, p] … or None, one a step]}], samples [{step, prompt, text}].
+        [{prompt, target, kind, p: [one a step], top: [[token, p] … or None, one a step]}],
+        samples [{step, prompt, text}].
     """
     config = read_json_or_empty(folder / "config.json")
     events = timeline(read(folder).events)

@@ -39,11 +39,11 @@ ROLES: dict[str, Role] = {
     for role in (
         Role("baseline", "before", "#0072B2", "solid", "The model that knows the text: the one that is to forget."),
         Role("unlearned", "after", "#D55E00", "solid", "The model that was made to forget the text."),
-        Role("reinforced", "reinforced", "#CC79A7", "dash", "The model after reading the text still more: what rises here is the text's own."),
-        Role("generic", "generic target", "#009E73", "dot", "What a model would say that never read the text, as the method works it out."),
-        Role("never_taught", "never read it", "#7F7F7F", "dashdot", "The model as it was before it was taught the text."),
+        Role("reinforced", "reinforced", "#CC79A7", "dash", "After still more of the text: what rises is its own."),
+        Role("generic", "generic target", "#009E73", "dot", "What one would say who never read the text."),
+        Role("never_taught", "never read it", "#7F7F7F", "dashdot", "The model before it was taught the text."),
         Role("taught", "taught", "#0072B2", "solid", "The model after it was taught the text."),
-        Role("prompt_only", "only asked to", "#56B4E9", "longdash", "The model before, with a prompt that asks it to act as if it knew nothing."),
+        Role("prompt_only", "only asked to", "#56B4E9", "longdash", "The model before, asked to act ignorant."),
     )
 }  # fmt: skip
 
@@ -52,7 +52,8 @@ def plotly_template() -> Any:
     """A figure template that suits light and dark: no background, mid-grey lines and text, roles' colours in order."""
     import plotly.graph_objects as go
 
-    axis = {"gridcolor": "rgba(128,128,128,.22)", "zerolinecolor": "rgba(128,128,128,.4)", "linecolor": "rgba(128,128,128,.5)"}
+    grey = "rgba(128,128,128,{})"
+    axis = {"gridcolor": grey.format(0.22), "zerolinecolor": grey.format(0.4), "linecolor": grey.format(0.5)}
     return go.layout.Template(
         layout={
             "paper_bgcolor": "rgba(0,0,0,0)",

@@ -68,6 +68,8 @@ PLAIN = {
     "block_label_text_size": "*text_sm",
     "block_title_text_weight": "600",
     "block_title_text_size": "*text_md",
+    "input_border_width": "1px",
+    "input_padding": "9px 12px",
     "input_radius": "6px",
     "input_shadow": "none",
     "input_text_size": "16px",

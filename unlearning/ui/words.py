@@ -16,7 +16,7 @@ WORDS: dict[str, str] = {
     "generic label": "For each place in the text, the next word that a model would choose that never read it.",
     "familiarity": "How well the model knows a text: how often it guesses what comes next where only the text tells.",
     "utility": "What the model can still do apart from the text. It should stay the same.",
-    "perplexity": "How surprised a model is by a text: as if it had to choose among so many equally likely words at each step.",
+    "perplexity": "How surprised a model is by a text: as if it chose among so many equally likely words each time.",
     "probability": "How sure the model is that this comes next: 100 % is certain, 0 % impossible.",
     "control": "A prompt that has nothing to do with the text. Its curve should stay flat.",
     "probe": "A prompt that only someone who knows the text completes rightly.",

@@ -1,0 +1,203 @@
+"""Step 1: the text to forget. An example, files, or pasted; how long it is, and how well the model knows it."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from unlearning.errors import UnlearningError
+from unlearning.models.catalogue import CATALOGUE
+from unlearning.scenarios import SCENARIOS, load_scenario
+from unlearning.text.documents import MAX_BYTES, SUFFIXES, Document, read_documents, read_text
+from unlearning.ui import knowing
+from unlearning.ui.context import Context, Screen, Where
+from unlearning.ui.counting import measure_length
+from unlearning.ui.drafts import Draft
+from unlearning.ui.jobs import line_of
+from unlearning.ui.notices import field_note, note
+from unlearning.ui.pages import component, words
+from unlearning.ui.strip import strip_value, token_strip
+
+SHOWN = 12_000  # characters of the text on the page
+STRIP = 6_000  # characters that the token strip reads
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+WORKING = {"api_visibility": "private", "show_progress": "minimal"}
+
+
+def build(context: Context) -> Screen:
+    """Draw the screen."""
+    words(_TITLE)
+    with gr.Row(equal_height=False, elem_id="sources"):
+        with gr.Column(min_width=300):
+            examples = component("scenarios", None, elem_id="scenarios")
+        with gr.Column(min_width=300):
+            words(_OWN)
+            files = gr.File(
+                label="Files", show_label=False, file_count="multiple", file_types=list(SUFFIXES), height=120,
+                elem_id="files",
+            )  # fmt: skip
+            pasted = gr.Textbox(label="Or paste text", lines=4, max_lines=8, elem_id="pasted", max_length=MAX_BYTES)
+            take = gr.Button("Use the pasted text", elem_id="take-pasted", size="md")
+            said = field_note("text-note")
+    card = component("textcard", None, elem_id="textcard")
+    known = _knowing(context)
+    with gr.Column(elem_id="familiar"):
+        strip = token_strip(context.host, elem_id="text-strip")
+    shown = [examples, card, known, strip, said]
+    files.upload(partial(upload, context), [context.where, files], [files, *shown], **WORKING)
+    take.click(partial(paste, context), [context.where, pasted], [pasted, *shown], **WORKING)
+
+    # Gradio recognises gr.EventData in functions, not in partial ones.
+    def chosen(where: Where, event: gr.EventData) -> tuple[Any, ...]:
+        return choose(context, where, str(event.name))
+
+    def taught(where: Where, event: gr.EventData) -> Any:
+        return teach(context, where, bool(event.on))
+
+    examples.choose(chosen, context.where, shown, **QUIET)
+    known.measure(partial(measure, context), context.where, [known, strip], **QUIET)
+    known.teach(taught, context.where, known, **QUIET)
+    return Screen(partial(on_open, context), outputs=shown)
+
+
+def _knowing(context: Context) -> gr.HTML:
+    def look(question: dict[str, Any]) -> dict[str, Any]:
+        return line_of(context.host).look(question)
+
+    return component("knowing", None, elem_id="knowing", server_functions=[look])
+
+
+def on_open(context: Context, where: Where, said: Any = "") -> tuple[Any, ...]:
+    """Examples, the text, how well it is known, its tokens; and what is said beside the fields."""
+    draft = context.drafts.open(where["draft"])
+    ask = bool(draft.text) and knowing.is_here(knowing.model_of(draft))
+    return (_examples(draft), _card(draft), *(_measured(context, draft) if ask else _unmeasured(draft)), said)
+
+
+def upload(context: Context, where: Where, paths: list[str] | None) -> tuple[Any, ...]:
+    """Make uploaded files the text, in the order given; nothing of them stays but the text."""
+    try:
+        document = read_documents([Path(path) for path in paths or []])
+    except UnlearningError as error:
+        return (None, *_unchanged(str(error)))
+    finally:
+        for path in paths or []:
+            os.unlink(path)
+    return (None, *_take(context, where, document))
+
+
+def paste(context: Context, where: Where, pasted: str) -> tuple[Any, ...]:
+    """Make pasted words the text."""
+    try:
+        return ("", *_take(context, where, read_text(pasted or "")))
+    except UnlearningError as error:
+        return (gr.skip(), *_unchanged(str(error)))
+
+
+def choose(context: Context, where: Where, name: str) -> tuple[Any, ...]:
+    """Start over with an example."""
+    try:
+        context.drafts.open(where["draft"]).take_scenario(name)
+    except UnlearningError as error:
+        return _unchanged(str(error))
+    return on_open(context, where)
+
+
+def measure(context: Context, where: Where) -> tuple[Any, Any]:
+    """Fetch the model if need be, and ask it."""
+    return _measured(context, context.drafts.open(where["draft"]))
+
+
+def teach(context: Context, where: Where, first: bool) -> Any:
+    """Remember for the Unlearn form whether the model is to be taught the text first."""
+    draft = context.drafts.open(where["draft"])
+    changes = dict(draft.settings.get("changes") or {})
+    changes.pop("teach", None)
+    if first:
+        scenario = draft.scenario
+        changes["teach"] = (scenario.changes(teach=True) if scenario else {}).get("teach", {})
+    draft.save_settings({**draft.settings, "changes": changes})
+    return gr.skip()
+
+
+def _take(context: Context, where: Where, document: Document) -> tuple[Any, ...]:
+    draft = context.drafts.open(where["draft"])
+    draft.take_document(document)
+    return on_open(context, where, note("good", f"The text is now “{document.title}”: {document.words:,} words."))
+
+
+def _unchanged(said: str) -> tuple[Any, ...]:
+    return (gr.skip(), gr.skip(), gr.skip(), gr.skip(), said)
+
+
+def _examples(draft: Draft) -> list[dict[str, Any]]:
+    own = "" if draft.own_text else draft.about.scenario
+    return [
+        {"name": name, "title": s.title, "description": s.description, "chosen": name == own, "empty": s.text is None}
+        for name, s in ((name, load_scenario(name)) for name in SCENARIOS)
+    ]
+
+
+def _card(draft: Draft) -> dict[str, Any]:
+    text, about = draft.text, draft.about
+    if not text:
+        return {"title": about.title, "missing": load_scenario(about.scenario).text_licence if about.scenario else ""}
+    model = knowing.model_of(draft)
+    length = measure_length(text, model)
+    return {
+        "title": about.title,
+        "sources": list(about.sources) if draft.own_text else [],
+        "notes": list(about.notes),
+        "words": len(text.split()),
+        "tokens": length.tokens,
+        "counted": length.counted,
+        "blocks": length.blocks,
+        "model": CATALOGUE[model].title if model in CATALOGUE else model,
+        "text": text[:SHOWN],
+        "more": max(0, len(text) - SHOWN),
+    }
+
+
+def _measured(context: Context, draft: Draft) -> tuple[Any, Any]:
+    model, taught = knowing.model_of(draft), knowing.taught_of(draft)
+    key = ("knowing", model, str(taught), hash(draft.text), hash(tuple(draft.probes)))
+    job = line_of(context.host).ask(knowing.question(context.host, draft), key)
+    wish = "teach" in (draft.settings.get("changes") or {})
+    known = {"job": job, "teach": wish, "taught": taught is not None, "model": model}
+    return known, strip_value(context.host, _reader(context, model, taught, draft.text), ("strip", *key[1:4]))
+
+
+def _reader(context: Context, model: str, taught: Path | None, text: str) -> Any:
+    def read(job: Any) -> dict[str, Any]:
+        from unlearning.ui.inference import measure_text
+
+        with context.host.plain(model, taught) as family:
+            roles = ("never_taught", "baseline") if taught else ("baseline",)
+            models = {role: partial(family.role, role) for role in roles}
+            return measure_text(models, family.tokenizer, text[:STRIP], tell=lambda share: job.say(share=share))
+
+    return read
+
+
+def _unmeasured(draft: Draft) -> tuple[Any, Any]:
+    if not draft.text:
+        return None, None
+    model = knowing.model_of(draft)
+    entry = CATALOGUE.get(model)
+    size = entry.download_mb if entry else None
+    return {"ask": True, "model": entry.title if entry else model, "megabytes": size}, None
+
+
+_OWN = f"""
+<h3>… or bring your own</h3>
+<p class="hint">Files of type txt, md, html, epub, docx, pdf; several at once; {MAX_BYTES // 1_000_000} MB together.</p>
+"""
+_TITLE = """
+<h1 class="step-title">Which text shall the model forget?</h1>
+<p class="lead">A story, a chapter, a biography: anything with names and expressions of its own. It stays on the
+computer that runs this page.</p>
+"""
