@@ -31,6 +31,7 @@ Object.assign(window.forgetting, (() => {
   function token(text, attributes = {}) {
     const shown = spelled(text);
     const spaces = shown.length - shown.trimStart().length;
+    if (spaces === shown.length && spaces) return node("bdi", { ...attributes, class: `token-name ${attributes.class || ""}` }, "␣".repeat(Math.min(spaces, 3)));
     const dots = spaces ? node("span", { class: "token-space", "aria-hidden": "true" }, "·".repeat(Math.min(spaces, 3))) : null;
     return node("bdi", { ...attributes, class: `token-name ${attributes.class || ""}` }, dots, shown.slice(spaces));
   }
@@ -129,7 +130,7 @@ Object.assign(window.forgetting, (() => {
   }
 
   const DASHES = { control: "6 5", recorded: "", known: "2 4" };
-  const MARGIN = { left: 52, right: 34, top: 12, bottom: 30 };
+  const MARGIN = { left: 52, right: 58, top: 12, bottom: 30 };
 
   /**
    * Curves over training steps that are changed in place, so that nothing flickers and what was chosen stays chosen.
@@ -153,7 +154,8 @@ Object.assign(window.forgetting, (() => {
     const y = (value) => margin.top + (height - margin.top - margin.bottom) * (1 - scaled(state.scale, value / top(), 4));
 
     function ticks() {
-      const marks = state.scale === "log" ? [1, 0.1, 0.01, 0.001, 0.0001] : [0, 0.25, 0.5, 0.75, 1];
+      const few = height < 150;
+      const marks = state.scale === "log" ? (few ? [1, 0.01, 0.0001] : [1, 0.1, 0.01, 0.001, 0.0001]) : few ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
       return marks.map((mark) => mark * top());
     }
     function drawGrid() {
@@ -187,17 +189,34 @@ Object.assign(window.forgetting, (() => {
       parts.end.setAttribute("cy", y(last[1]));
       parts.end.setAttribute("class", `end ${kind}`);
       parts.number.setAttribute("class", `line-number ${kind}`);
-      parts.number.textContent = small ? "" : String(index + 1);
-      return { parts, px: x(last[0]), py: y(last[1]) };
+      return { parts, index, px: x(last[0]), py: y(last[1]) };
     }
-    /* Numbers at the ends of curves must not cover one another. */
+    /* Numbers at the ends of curves must not cover one another, nor leave the picture: those that meet share a line. */
     function placeNumbers(ends) {
-      let lowest = -Infinity;
+      const groups = [];
       for (const end of ends.filter(Boolean).sort((a, b) => a.py - b.py)) {
-        lowest = Math.max(end.py, lowest + 13);
-        end.parts.number.setAttribute("x", end.px + 8);
-        end.parts.number.setAttribute("y", Math.min(lowest, height - 4) + 4);
+        const last = groups[groups.length - 1];
+        if (last && end.py - last.py < 12) last.ends.push(end);
+        else groups.push({ py: end.py, ends: [end] });
       }
+      for (const { py, ends: same } of groups) {
+        same.sort((a, b) => a.index - b.index);
+        same.forEach((end, i) => {
+          end.parts.number.textContent = i ? "" : numbers(same.map((one) => one.index + 1));
+          end.parts.number.setAttribute("x", end.px + 8);
+          end.parts.number.setAttribute("y", py + 4);
+        });
+      }
+    }
+    /* 1, 2, 3, 5 → "1–3, 5" */
+    function numbers(all) {
+      const runs = [];
+      for (const one of all) {
+        const run = runs[runs.length - 1];
+        if (run && one === run[1] + 1) run[1] = one;
+        else runs.push([one, one]);
+      }
+      return runs.map(([from, to]) => (from === to ? String(from) : `${from}–${to}`)).join(", ");
     }
     function draw() {
       picture.setAttribute("viewBox", `0 0 ${state.width} ${height}`);
@@ -209,7 +228,8 @@ Object.assign(window.forgetting, (() => {
         }
       }
       drawGrid();
-      placeNumbers(state.series.map(drawLine));
+      const ends = state.series.map(drawLine);
+      if (!small) placeNumbers(ends);
     }
     function nearest(one, step) {
       return one.points.reduce((best, point) => (best && Math.abs(best[0] - step) <= Math.abs(point[0] - step) ? best : point), null);
@@ -278,7 +298,7 @@ Object.assign(window.forgetting, (() => {
 
   /** Two or three ways to look at the same thing, as buttons of which one is pressed. */
   function switcher(label, options, value, change) {
-    const group = node("div", { class: "switcher", role: "group", "aria-label": label });
+    const group = node("div", { class: "segmented", role: "group", "aria-label": label });
     function draw(now) {
       fill(group, options.map(([key, words]) => node("button", {
         type: "button", "aria-pressed": String(key === now), onclick: () => { draw(key); change(key); group.querySelector("[aria-pressed=true]").focus(); },

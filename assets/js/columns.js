@@ -67,7 +67,7 @@ function drawTexts(columns) {
 function cardFor(column, prompt) {
   const text = node("span", { class: "continuation", "aria-live": "off" });
   const end = node("span", { class: "hint" });
-  const card = node("article", { class: `column ${roleClass(column.role)}` },
+  const card = node("article", { class: `voice ${roleClass(column.role)}` },
     node("h4", {}, node("span", { class: "swatch", "aria-hidden": "true" }), column.title || roleName(column.role), " ", node("small", { class: "hint" }, column.about || roleTerm(column.role))),
     node("p", { class: "book", dir: "auto" }, node("span", { class: "prompt" }, prompt), text, end));
   return { node: card, text, end, words: [], same: new Set() };

@@ -56,6 +56,7 @@ const TELL = {
     }
   },
   sample(event) {
+    if (typeof event.step !== "number" || event.stage !== "finetune") return;  // those of the evaluation are in the report
     story.samples = story.samples.filter((old) => !(old.step >= event.step && old.prompt === event.prompt));
     story.samples.push(event);
   },
@@ -218,7 +219,7 @@ function drawLine() {
     words.push(place ? (place.position === 1 ? "You are next." : `${place.position - 1} run${place.position > 2 ? "s" : ""} before yours.`) : "Waiting.");
     if (place && place.starts_in) words.push(`Starts in about ${duration(place.starts_in)}.`);
   } else if (["running", "cancelling"].includes(story.state)) {
-    if (!stage) words.push("Loading the model …");
+    if (!stage) words.push(/ MB| GB|%/.test(story.note || "") && !/^(free|batch)/.test(story.note) ? story.note : "Loading the model …");
     else {
       const info = story.facts.stages.find((one) => one.name === story.current);
       if (info) words.push(info.title);
@@ -274,7 +275,7 @@ function drawSamples() {
   for (const [i, sample] of newest.entries()) {
     const key = `${sample.step} ${sample.prompt} ${sample.text}`;
     if (!parts.sampleNodes.has(key)) {
-      parts.sampleNodes.set(key, node("li", {}, node("span", { class: "hint" }, `step ${sample.step}`), node("p", { class: "book", dir: "auto" }, node("span", { class: "hint" }, sample.prompt), node("mark", {}, sample.text || " (it ends here)"))));
+      parts.sampleNodes.set(key, node("li", {}, node("span", { class: "hint" }, `at step ${sample.step}`), node("p", { class: "book", dir: "auto" }, node("span", { class: "hint" }, sample.prompt), node("mark", {}, sample.text || " (it ends here)"))));
     }
     const item = parts.sampleNodes.get(key);
     if (parts.samples.children[i] !== item) parts.samples.insertBefore(item, parts.samples.children[i] || null);

@@ -13,7 +13,7 @@ function row(one) {
       node("bdi", {}, one.prompt), " ", node("strong", {}, token(one.target)))),
     node("td", { "data-role": "before" }, bar("baseline", one.before, percent(one.before), scaled("sqrt", one.before))),
     node("td", { "data-role": "after" }, bar("unlearned", one.after, percent(one.after), scaled("sqrt", one.after))),
-    node("td", { "data-role": "change", class: "change" }, `${change > 0 ? "+" : change < 0 ? "−" : ""}${percent(Math.abs(change))}`));
+    node("td", { "data-role": "change", class: "change" }, Math.abs(change) < 5e-5 ? "none" : `${change > 0 ? "+" : "−"}${percent(Math.abs(change))}`));
 }
 
 function table(title, says, rows) {

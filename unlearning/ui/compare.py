@@ -16,7 +16,7 @@ from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.follow import folder_of, is_mine
 from unlearning.ui.jobs import line_of
 from unlearning.ui.notices import field_note
-from unlearning.ui.pages import script
+from unlearning.ui.pages import component, words
 from unlearning.ui.roles import ROLES
 from unlearning.ui.strip import strip_value, token_strip
 from unlearning.ui.writing import LONGEST, check_wishes
@@ -30,8 +30,8 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 def build(context: Context) -> Screen:
     """Draw the screen."""
-    gr.Markdown("## Before and after", elem_classes="screen-title")
-    nothing = gr.HTML(None, html_template=_NOTHING, js_on_load=_GO, elem_id="compare-empty")
+    words("<h1 class='step-title'>Before and after</h1>")
+    nothing = words(_NOTHING, js=_GO, elem_id="compare-empty")
     with gr.Column(visible=False) as all_of_it:
         run = gr.Dropdown([], label="Run", elem_id="compare-run", filterable=True)
         prompt, wishes, write = _prompt_fields()
@@ -43,7 +43,7 @@ def build(context: Context) -> Screen:
             with gr.Tab("Read a text", elem_id="compare-text"):
                 text, read, strip, pinned, scatter = _text_fields(context)
             with gr.Tab("What the run measured", elem_id="compare-measured"):
-                measured = gr.HTML(None, html_template="", js_on_load=script("measured"), elem_id="measured")
+                measured = component("measured", elem_id="measured")
                 measured_plot = gr.Plot(show_label=False, elem_id="measured-plot", visible=False)
     asked = [context.where, prompt, *wishes]
     answers = [columns, bars, refused]
@@ -71,14 +71,11 @@ def _component(context: Context, name: str, elem_id: str = "", drops: bool = Fal
         line_of(context.host).drop(str(question.get("job")))
 
     functions: list[Any] = [look, drop] if drops else [look]
-    return gr.HTML(
-        None, html_template="", js_on_load=script(name), server_functions=functions, elem_id=elem_id or name,
-        elem_classes=["asks"],
-    )  # fmt: skip
+    return component(name, server_functions=functions, elem_id=elem_id or name)
 
 
 def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
-    with gr.Row(equal_height=True):
+    with gr.Row(elem_classes="ask-row"):
         prompt = gr.Textbox(
             label="How does it go on?", lines=2, max_lines=6, elem_id="prompt", scale=5,
             placeholder="The beginning of a sentence. Enter asks all models at once.",
@@ -99,7 +96,7 @@ def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
 
 
 def _text_fields(context: Context) -> tuple[gr.Textbox, gr.Button, gr.HTML, gr.HTML, gr.Plot]:
-    with gr.Row(equal_height=True):
+    with gr.Row(elem_classes="ask-row"):
         text = gr.Textbox(
             label="Any text", lines=3, max_lines=10, elem_id="any-text", scale=5,
             placeholder="A passage of the text, or one that has nothing to do with it.",

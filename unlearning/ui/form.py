@@ -13,6 +13,7 @@ import gradio as gr
 from unlearning.commands.settings import SECTION_TITLES, SHORT_NAMES, Setting, all_settings
 from unlearning.config import PRESETS, Settings, make_settings
 from unlearning.errors import UnlearningError
+from unlearning.scenarios import lesson
 
 TEACH = "teach"  # the one section that may be switched off as a whole
 APART = ("model.name", "model.accept_licence")  # fields of their own, outside the advanced ones
@@ -32,7 +33,6 @@ TITLES = {
     "finetune.where": "Where to train",
     "evaluation.watch": "Prompts to watch",
 }
-Values = Sequence[Any]  # of the form's fields, in the order of `advanced()`
 
 
 @cache
@@ -56,7 +56,10 @@ class Form:
         return [self.preset, self.model, self.licence, self.teach, *self.fields]
 
 
-def draw_main(models: Sequence[tuple[str, str]], preset: str = "standard") -> tuple[Any, ...]:
+# --- drawing ---
+
+
+def draw_main(models: Sequence[tuple[str, str]], preset: str) -> tuple[gr.Radio, gr.Dropdown, gr.Checkbox, gr.Checkbox]:
     """The choices that everybody makes: preset, model, its licence, teach first or not.
 
     Args:
@@ -66,30 +69,28 @@ def draw_main(models: Sequence[tuple[str, str]], preset: str = "standard") -> tu
     with gr.Row():
         model = gr.Dropdown(
             [*models], value=models[0][1], label="Model", allow_custom_value=True, elem_id="form-model",
-            info="A model of the catalogue, or the id of one on Hugging Face (owner/name, safetensors only).",
+            info="One of the list, or the id of one on Hugging Face (owner/name, safetensors only).",
         )  # fmt: skip
         teach = gr.Checkbox(
             False, label="Teach it the text first", elem_id="form-teach",
             info="For a model that does not know the text: only what was known can be forgotten.",
         )  # fmt: skip
     licence = gr.Checkbox(False, label="I accept the licence of this model", visible=False, elem_id="form-licence")
-    choices = [(PRESET_WORDS.get(name, name), name) for name in (*PRESET_WORDS, *PRESETS) if name in PRESETS]
+    names = [name for name in dict.fromkeys([*PRESET_WORDS, *PRESETS]) if name in PRESETS]
     radio = gr.Radio(
-        list(dict.fromkeys(choices)), value=preset, label="How thoroughly", elem_id="form-preset",
-        info="A preset sets everything under “advanced”.",
+        [(PRESET_WORDS.get(name, name), name) for name in names], value=preset, label="How thoroughly",
+        elem_id="form-preset", info="A preset sets everything under “advanced”.",
     )  # fmt: skip
     return radio, model, licence, teach
 
 
-def draw_advanced(preset: str = "standard") -> list[Any]:
+def draw_advanced(preset: str) -> list[Any]:
     """Every other setting, a tab a section; gives the fields in the order of `advanced()`."""
-    values = dict(zip((setting.path for setting in advanced()), preset_values(preset), strict=True))
+    values = dict(zip((setting.path for setting in advanced()), values_of(make_settings(preset))[4:], strict=True))
     fields: dict[str, Any] = {}
     with gr.Tabs(elem_id="form-sections"):
         for section in dict.fromkeys(setting.section for setting in advanced()):
             with gr.Tab(SECTION_TITLES[section], elem_id=f"form-section-{section or 'general'}"):
-                if section == TEACH:
-                    gr.Markdown("Used where “Teach it the text first” is ticked.", elem_classes="hint")
                 own = [setting for setting in advanced() if setting.section == section]
                 with gr.Row(elem_classes="form-grid"):
                     for setting in own:
@@ -121,10 +122,34 @@ def title_of(setting: Setting) -> str:
     return TITLES.get(setting.path, name[0].upper() + name[1:])
 
 
-def preset_values(preset: str) -> list[Any]:
-    """What a preset sets every advanced field to."""
-    settings = make_settings(preset, {TEACH: {}})  # with the section that may be off, so that its fields have values
-    return [value_at(settings, setting.path) for setting in advanced()]
+def bind_checks(form: Form) -> None:
+    """Say beside each field why its value is refused, as soon as it is left."""
+    for setting, field in zip(advanced(), form.fields, strict=True):
+        if setting.kind in (int, float, str) and not setting.choices:
+            field.blur(
+                _nothing, field, None, validator=partial(_verdict, setting), show_progress="hidden",
+                api_visibility="private",
+            )  # fmt: skip
+
+
+def _nothing(value: Any) -> None:
+    """All that is wanted is the verdict before it."""
+
+
+def _verdict(setting: Setting, value: Any) -> Any:
+    said = check_field(setting, value)
+    return gr.validate(not said, said)
+
+
+# --- values ---
+
+
+def values_of(settings: Settings) -> list[Any]:
+    """The values of all of the form's inputs that stand for these settings."""
+    preset = settings.preset if settings.preset in PRESETS else "standard"
+    shown = settings if settings.teach else make_settings(preset, {TEACH: lesson()})  # off, its fields have values too
+    fields = [value_at(shown if s.section == TEACH else settings, s.path) for s in advanced()]
+    return [preset, settings.model.name, settings.model.accept_licence, settings.teach is not None, *fields]
 
 
 def value_at(settings: Settings, path: str) -> Any:
@@ -135,69 +160,40 @@ def value_at(settings: Settings, path: str) -> Any:
     return found
 
 
-def values_of(settings: Settings) -> list[Any]:
-    """The values of all of the form's inputs that stand for these settings: to copy a run's."""
-    shown = preset_values(settings.preset if settings.preset in PRESETS else "standard")
-    own = [value_at(settings, setting.path) for setting in advanced()]
-    off = settings.teach is None
-    fields = [b if off and s.section == TEACH else a for s, a, b in zip(advanced(), own, shown, strict=True)]
-    return [settings.preset, settings.model.name, settings.model.accept_licence, not off, *fields]
-
-
-def changes_of(preset: str, model: str, licence: bool, teach: bool, *values: Any) -> dict[str, Any]:
-    """What the form changes from its preset, by dotted names.
-
-    Args:
-        preset, model, licence, teach, values: The values of the form's inputs.
-    """
-    changes: dict[str, Any] = {}
-    if teach:
-        changes[TEACH] = {}
-    for setting, value, before in zip(advanced(), values, preset_values(preset), strict=True):
-        if setting.section == TEACH and not teach:
-            continue
-        if (value := _plain(setting, value)) != before:
-            changes[setting.path] = value
-    own = {"model.name": str(model or "").strip(), "model.accept_licence": bool(licence)}
-    return changes | {path: value for path, value in own.items() if value != value_at(make_settings(preset), path)}
-
-
 def read(*values: Any) -> Settings:
-    """The settings that the form's inputs stand for.
+    """The settings that the values of the form's inputs stand for.
 
     Raises:
         SettingsError: naming the setting, its value and its limits.
     """
-    return make_settings(str(values[0]), changes_of(*values))
+    preset, model, licence, teach, *fields = values
+    changes = {s.path: _plain(s, v) for s, v in zip(advanced(), fields, strict=True) if teach or s.section != TEACH}
+    return make_settings(
+        str(preset), changes | {"model.name": str(model or "").strip(), "model.accept_licence": bool(licence)}
+    )
 
 
-def check_field(preset: str, setting: Setting, value: Any) -> str:
+def difference(settings: Settings, base: Settings) -> dict[str, Any]:
+    """What `settings` changes from `base`, by dotted names; "teach" is None where only the base teaches."""
+    changes: dict[str, Any] = {}
+    for setting in all_settings():
+        if setting.section == TEACH and settings.teach is None:
+            continue
+        if (value := value_at(settings, setting.path)) != value_at(base, setting.path):
+            changes[setting.path] = value
+    if settings.teach is None and base.teach is not None:
+        changes[TEACH] = None
+    return changes
+
+
+def check_field(setting: Setting, value: Any) -> str:
     """Why a value is refused, in the engine's words; "" for one that is fine."""
-    section = {TEACH: {}} if setting.section == TEACH else {}
+    section = {TEACH: lesson()} if setting.section == TEACH else {}
     try:
-        make_settings(preset, {**section, setting.path: _plain(setting, value)})
+        make_settings("standard", {**section, setting.path: _plain(setting, value)})
     except UnlearningError as error:
         return str(error)
     return ""
-
-
-def bind_checks(form: Form) -> None:
-    """Say beside each field why its value is refused, as soon as it is left."""
-    for setting, field in zip(advanced(), form.fields, strict=True):
-        if setting.kind in (int, float, str) and not setting.choices:
-            field.blur(
-                _nothing, field, None, validator=partial(_verdict, setting), queue=True, show_progress="hidden",
-                api_visibility="private",
-            )  # fmt: skip
-
-
-def _nothing(value: Any) -> None:
-    """All that is wanted is the verdict before it."""
-
-
-def _verdict(setting: Setting, value: Any) -> Any:
-    said = check_field("standard", setting, value)
-    return gr.validate(not said, said)
 
 
 def _plain(setting: Setting, value: Any) -> Any:
@@ -208,23 +204,29 @@ def _plain(setting: Setting, value: Any) -> Any:
     return value
 
 
-def command_line(changes: Mapping[str, Any], preset: str, source: Sequence[str]) -> str:
-    """The command that starts the same run.
+# --- the command line ---
+
+
+def command_line(settings: Settings, base: Settings, source: Sequence[str]) -> str:
+    """The command that starts a run with these settings.
 
     Args:
-        changes: As `changes_of` gives them.
-        preset: Its name.
+        settings: Of the run.
+        base: What the command takes by itself from this source and preset.
         source: Where text and dictionary come from, as arguments.
     """
     words = ["python", "-m", "unlearning", "unlearn", *source]
-    if preset != "standard":
-        words += ["--preset", preset]
-    if TEACH in changes and not any(path.startswith(f"{TEACH}.") for path in changes):
-        # naming any of its settings switches the section on
-        words += _option("teach.epochs", value_at(make_settings(preset, {TEACH: {}}), "teach.epochs"))
+    if settings.preset != "standard":
+        words += ["--preset", settings.preset]
+    changes = difference(settings, base)
+    if (settings.teach is None) != (base.teach is None):
+        words.append("--no-teach" if settings.teach is None else "--teach")
+        changes.pop(TEACH, None)
+        if settings.teach is not None:  # what --teach alone would do needs no saying
+            usual = make_settings(settings.preset, {TEACH: lesson()})
+            changes = {p: v for p, v in changes.items() if not p.startswith(f"{TEACH}.") or v != value_at(usual, p)}
     for path, value in changes.items():
-        if path != TEACH:
-            words += _option(path, value)
+        words += _option(path, value)
     return " ".join(map(shlex.quote, words))
 
 
@@ -233,3 +235,12 @@ def _option(path: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [option if value else f"--no-{option[2:]}"]
     return [option, "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)]
+
+
+def kept(settings: Settings) -> Mapping[str, Any]:
+    """What a draft keeps of the form: {preset, changes}, the changes by dotted name."""
+    base = make_settings(settings.preset)
+    changes = difference(settings, base)
+    teaching = {path: changes.pop(path) for path in list(changes) if path.startswith(f"{TEACH}.")}
+    own = {TEACH: {path.partition(".")[2]: value for path, value in teaching.items()}} if settings.teach else {}
+    return {"preset": settings.preset, "changes": changes | own}

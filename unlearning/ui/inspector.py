@@ -20,7 +20,7 @@ from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.follow import folder_of, is_mine
 from unlearning.ui.inference import pieces
 from unlearning.ui.jobs import Job, line_of
-from unlearning.ui.pages import script
+from unlearning.ui.pages import component, words
 
 if TYPE_CHECKING:
     from unlearning.training.stages import Work
@@ -32,9 +32,8 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 def build(context: Context) -> Screen:
     """Draw the screen."""
-    gr.Markdown("## How a label is made", elem_classes="screen-title")
-    gr.Markdown(_INTRODUCTION, elem_classes="lead")
-    nothing = gr.HTML(None, html_template=_NOTHING, js_on_load=_GO, elem_id="inspector-empty")
+    words(_INTRODUCTION)
+    nothing = words(_NOTHING, js=_GO, elem_id="inspector-empty")
     run = gr.Dropdown([], label="Run", elem_id="inspector-run", visible=False)
     kept = Kept()
 
@@ -44,9 +43,7 @@ def build(context: Context) -> Screen:
     def alpha(question: dict[str, Any]) -> dict[str, Any]:
         return kept.table(str(question.get("key")), question.get("alpha"))
 
-    panel = gr.HTML(
-        None, html_template="", js_on_load=script("inspector"), server_functions=[look, alpha], elem_id="inspector"
-    )
+    panel = component("inspector", server_functions=[look, alpha], elem_id="inspector")
 
     def other_block(where: Where, event: gr.EventData) -> Where:
         return go(where, "inspector", block=str(int(getattr(event, "index", 0))))
@@ -241,8 +238,9 @@ class Kept:
 
 
 _INTRODUCTION = (
-    "For each place in the text the method asks: what would somebody say here who never read it? "
-    "Choose a word of the text below and see the answer being made."
+    "<h1 class='step-title'>How a label is made</h1>"
+    "<p class='lead'>For each place in the text the method asks: what would somebody say here who never read it? "
+    "Choose a word of the text below and see the answer being made.</p>"
 )
 _NOTHING = (
     "{{#if value}}<div class='empty'><h3>No labels yet</h3>"

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from unlearning.config import Settings
 from unlearning.errors import AnchorError, DocumentError, PromptError, SettingsError
 from unlearning.runs import scheduler, store
+from unlearning.runs.speeds import budget
 from unlearning.text.anchor_checks import check_dictionary
 from unlearning.text.prompts import Probe
 from unlearning.ui.follow import owner_of
 
 if TYPE_CHECKING:
+    from unlearning.scenarios import Inputs
     from unlearning.ui.drafts import Draft
 
 ARROW = re.compile(r"\s*(?:→|->|=>|⇒)\s*")
@@ -51,15 +53,26 @@ def start_run(workspace: Path, draft: Draft, settings: Settings, watched: Sequen
         run_id, when = _started.get(what, ("", 0.0))
         if time.monotonic() - when < TWICE_S and (store.runs_folder(workspace) / run_id / "config.json").exists():
             return run_id
-        extra = {"owner": owner_of(draft.id)} | ({"scenario": draft.about.scenario} if draft.about.scenario else {})
         settings = settings.model_copy(update={"evaluation": _watching(settings, watched)})
+        extra = _about(workspace, draft, settings, inputs)
         run = store.create(workspace, settings, inputs, name=name, title=draft.about.title, extra=extra)
         _started[what] = (run.id, time.monotonic())
     scheduler.start(run.folder)
     return run.id
 
 
-def inputs_of(draft: Draft, settings: Settings, watched: Sequence[Probe]) -> dict[str, str | bytes | Path]:
+def _about(workspace: Path, draft: Draft, settings: Settings, inputs: Inputs) -> dict[str, Any]:
+    """What `config.json` says beside the settings: whose run it is, which scenario, what it is expected to take."""
+    expected = budget(workspace, settings, inputs, measure=False)
+    about = {
+        "owner": owner_of(draft.id),
+        "scenario": draft.about.scenario,
+        "budget": expected.dump() if expected is not None else None,
+    }
+    return {key: value for key, value in about.items() if value}
+
+
+def inputs_of(draft: Draft, settings: Settings, watched: Sequence[Probe]) -> Inputs:
     """The files of a run, the watched prompts first among its probes.
 
     Raises:
@@ -72,9 +85,7 @@ def inputs_of(draft: Draft, settings: Settings, watched: Sequence[Probe]) -> dic
         raise AnchorError(f"Anchor row {errors[0].row}: {errors[0].message}", errors[0].hint)
     if settings.label.use_anchors and not draft.dictionary.enabled():
         raise AnchorError("The dictionary is empty.", "Let step 2 suggest anchors, or switch label.use_anchors off.")
-    inputs = dict(draft.inputs(settings.model.name))
-    if settings.teach is not None:
-        inputs.pop("taught", None)  # this run does its own teaching
+    inputs = dict(draft.inputs(settings))
     seen = {(probe.prompt, probe.targets) for probe in watched}
     probes = [*watched, *(probe for probe in draft.probes if (probe.prompt, probe.targets) not in seen)]
     inputs["probes.json"] = json.dumps(

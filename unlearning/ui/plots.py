@@ -68,7 +68,8 @@ def tokens_scatter(measured: Mapping[str, Any]) -> go.Figure:
 def _square() -> go.Figure:
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout={"template": plotly_template(), "height": 420, "hovermode": "closest"})
+    layout = {"template": plotly_template(), "height": 420, "hovermode": "closest", "margin": {"l": 96}}
+    figure = go.Figure(layout=layout)
     ticks = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
     axis = {
         "type": "log", "range": [-6.2, 0.2], "tickvals": ticks,

@@ -13,12 +13,13 @@ measure are chosen above the text. Its data are those of `inference.measure_text
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
-
-import gradio as gr
+from typing import TYPE_CHECKING, Any
 
 from unlearning.ui.jobs import Job, line_of
-from unlearning.ui.pages import script
+from unlearning.ui.pages import component
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 
 def token_strip(host: Any, *, elem_id: str | None = None, value: Any = None) -> gr.HTML:
@@ -33,10 +34,7 @@ def token_strip(host: Any, *, elem_id: str | None = None, value: Any = None) -> 
     def look(question: dict[str, Any]) -> dict[str, Any]:
         return line_of(host).look(question)
 
-    return gr.HTML(
-        value, html_template="", js_on_load=script("strip"), server_functions=[look],
-        elem_id=elem_id, elem_classes=["strip"],
-    )  # fmt: skip
+    return component("strip", value, server_functions=[look], elem_id=elem_id, elem_classes=["strip"])
 
 
 def strip_value(host: Any, read: Callable[[Job], dict[str, Any]], key: Hashable = None, **look: str) -> dict[str, Any]:

@@ -10,39 +10,52 @@ import gradio as gr
 from unlearning.config import Settings, make_settings
 from unlearning.errors import UnlearningError
 from unlearning.models.catalogue import CATALOGUE
+from unlearning.runs.budget import Budget, gigabytes, minutes
+from unlearning.runs.speeds import budget
+from unlearning.scenarios import settings_for
 from unlearning.ui import follow as following
 from unlearning.ui import form as forms
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.drafts import Draft
+from unlearning.ui.jobs import Job, Jobs
+from unlearning.ui.knowing import is_here
 from unlearning.ui.launch import first_watched, read_lines, start_run, write_lines
-from unlearning.ui.notices import field_note, note
-from unlearning.ui.pages import script
+from unlearning.ui.notices import field_note
+from unlearning.ui.pages import component, words
 from unlearning.ui.words import explain
 
 PRESET = "standard"
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(context: Context) -> Screen:
     """Draw the screen: the run that is being looked at, and below it the form that starts one."""
-    gr.Markdown("## Make it forget", elem_classes="screen-title")
+    title = words(_TITLE, elem_id="unlearn-title")
     live = _live_panel(context)
     with gr.Accordion("Start a run", open=True, elem_id="setup") as setup:
-        about = gr.HTML(None, html_template=_ABOUT, js_on_load=None, elem_id="setup-about")
+        about = words(_ABOUT, elem_id="setup-about")
         preset, model, licence, teach = forms.draw_main(_models(), PRESET)
         watched, controls = _watch_fields()
         with gr.Accordion("Advanced: every setting", open=False, elem_id="advanced"):
             fields = forms.draw_advanced(PRESET)
         form = forms.Form(preset, model, licence, teach, fields)
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_id="start-row"):
             start = gr.Button("Start unlearning", variant="primary", elem_id="start", scale=0, min_width=200)
-            expected = gr.HTML(None, html_template=_EXPECTED, js_on_load=None, elem_id="expected")
+            expected = component("expected", server_functions=[_looking()], elem_id="expected")
         refused = field_note("start-note")
-        with gr.Accordion("The same on the command line", open=False):
+        with gr.Accordion("The same on the command line", open=False, elem_id="command-line"):
             command = gr.Code("", language="shell", interactive=False, label="Command", elem_id="command", lines=1)
     _bind(context, form, [watched, controls], start, refused, [expected, command])
     forms.bind_checks(form)
-    outputs = [live, setup, about, watched, controls, *form.inputs, refused, expected, command]
+    outputs = [title, live, setup, about, watched, controls, *form.inputs, refused, expected, command]
     return Screen(partial(on_open, context), outputs=outputs)
+
+
+def _looking() -> Any:
+    def look(question: dict[str, Any]) -> dict[str, Any]:
+        return _measuring.look(question)
+
+    return look
 
 
 def _live_panel(context: Context) -> gr.HTML:
@@ -57,9 +70,7 @@ def _live_panel(context: Context) -> gr.HTML:
     def log(question: Any) -> str:
         return following.log(context.workspace, question)
 
-    return gr.HTML(
-        None, html_template="", js_on_load=script("live"), server_functions=[follow, act, log], elem_id="live"
-    )
+    return component("live", server_functions=[follow, act, log], elem_id="live")
 
 
 def _models() -> list[tuple[str, str]]:
@@ -81,13 +92,13 @@ def _watch_fields() -> tuple[gr.Textbox, gr.Textbox]:
 def _bind(
     context: Context, form: forms.Form, watch: list[Any], start: gr.Button, refused: gr.HTML, shown: list[Any]
 ) -> None:
-    form.preset.input(preset_chosen, form.preset, form.fields, show_progress="hidden", api_visibility="private")
-    form.model.change(licence_asked, form.model, form.licence, show_progress="hidden", api_visibility="private")
-    changed = [component.change for component in form.inputs]
-    gr.on(
-        changed, partial(summarise, context), [context.where, *form.inputs], shown,
-        trigger_mode="always_last", show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    form.preset.input(
+        partial(preset_chosen, context), [context.where, form.preset, form.model, form.teach], form.fields, **QUIET
+    )
+    form.model.change(licence_asked, form.model, form.licence, **QUIET)
+    changed = [component_.change for component_ in form.inputs]
+    asked = [context.where, *form.inputs]
+    gr.on(changed, partial(summarise, context), asked, shown, trigger_mode="always_last", **QUIET)
     start.click(
         partial(launch, context), [context.where, *watch, *form.inputs], [context.where, refused],
         show_progress="minimal", show_progress_on=[start], api_visibility="private",
@@ -103,37 +114,40 @@ def on_open(context: Context, where: Where) -> tuple[Any, ...]:
     values = forms.values_of(settings)
     setup = gr.update(open=not run, label="Start another run" if run else "Start a run")
     shown = summarise(context, where, *values)
-    return live, setup, _about(draft), watched, controls, *values, "", *shown
+    return bool(run), live, setup, _about(draft), watched, controls, *values, "", *shown
 
 
 def _remembered(draft: Draft) -> tuple[Settings, str, str]:
-    """What the form was set to last, or what suits the draft's scenario."""
+    """What the form was set to last, or what suits the draft's scenario; and the prompts to watch."""
     kept = draft.settings
-    own, flat = first_watched(draft.probes)
-    if not kept:
-        return _first_settings(draft), write_lines(own), write_lines(flat)
+    own, flat = map(write_lines, first_watched(draft.probes))
+    same = kept.get("scenario") == draft.about.scenario and kept.get("text") == draft.about.title
+    if same:  # prompts about another text would measure nothing
+        own, flat = kept.get("watched") or own, kept.get("controls") or flat
     try:
-        settings = make_settings(kept.get("preset", PRESET), kept.get("changes") or {})
+        return _kept_settings(draft, kept), own, flat
     except UnlearningError:  # kept by another version
-        settings = _first_settings(draft)
-    if kept.get("scenario") != draft.about.scenario:  # other prompts belong to another text
-        return settings, write_lines(own), write_lines(flat)
-    return settings, kept.get("watched") or write_lines(own), kept.get("controls") or write_lines(flat)
+        return usual_settings(draft, PRESET), own, flat
 
 
-def _first_settings(draft: Draft) -> Settings:
-    scenario = draft.scenario
-    changes: dict[str, Any] = {}
-    if scenario is not None:
-        changes["model.name"] = str(getattr(scenario, "model", "") or next(iter(CATALOGUE)))
-        if getattr(scenario, "teach_first", False) and scenario.taught is None:
-            changes["teach"] = {}
-    return make_settings(PRESET, changes)
+def _kept_settings(draft: Draft, kept: dict[str, Any]) -> Settings:
+    changes = kept.get("changes") or {}
+    teach = True if "teach" in changes else False if "preset" in kept else None
+    preset = str(kept.get("preset") or PRESET)
+    if "preset" in kept:  # the form's own: everything is in it
+        return make_settings(preset, changes)
+    return settings_for(draft.scenario, preset, changes, teach, own_text=draft.own_text)
 
 
-def preset_chosen(preset: str) -> list[Any]:
+def usual_settings(draft: Draft, preset: str, teach: bool | None = None) -> Settings:
+    """The settings of a preset for the draft's text, before anybody has changed one."""
+    return settings_for(draft.scenario, preset, {}, teach, own_text=draft.own_text)
+
+
+def preset_chosen(context: Context, where: Where, preset: str, model: str, teach: bool) -> list[Any]:
     """Set every advanced field to the preset's values."""
-    return forms.preset_values(preset)
+    draft = context.drafts.open(where["draft"])
+    return forms.values_of(usual_settings(draft, preset, teach))[4:]
 
 
 def licence_asked(model: str) -> Any:
@@ -149,24 +163,45 @@ def summarise(context: Context, where: Where, *values: Any) -> tuple[Any, Any]:
     draft = context.drafts.open(where["draft"])
     try:
         settings = forms.read(*values)
+        command = forms.command_line(settings, usual_settings(draft, settings.preset), _source(draft))
+        return expected_of(context, draft, settings), command
     except UnlearningError as error:
-        return note("error", str(error)), gr.skip()
-    line = forms.command_line(forms.changes_of(*values), str(values[0]), _source(draft))
-    return {"kind": "hint", "lines": expected_lines(draft, settings)}, line
+        return {"error": str(error)}, gr.skip()
 
 
-def expected_lines(draft: Draft, settings: Settings) -> list[str]:
-    """How long a run will take and how much memory, as far as this machine is known."""
-    return []
+def expected_of(context: Context, draft: Draft, settings: Settings) -> dict[str, Any]:
+    """How long a run will take and how much memory; where this machine was not measured yet, a job that does."""
+    if not draft.text.strip():
+        return {"lines": []}
+    inputs = draft.inputs(settings)
+    known = budget(context.workspace, settings, inputs, measure=False)
+    if known is not None:
+        return {"lines": budget_lines(known)}
+    if not is_here(settings.model.name):
+        entry = CATALOGUE.get(settings.model.name)
+        size = f" ({entry.download_mb} MB, once)" if entry else ""
+        return {"lines": [f"The model is fetched first{size}; how long the run takes is known then."]}
+
+    def measure(job: Job) -> dict[str, Any]:
+        job.say(message="Measuring this machine, once for each model …")
+        found = budget(context.workspace, settings, inputs, measure=True)
+        return {"lines": budget_lines(found) if found is not None else []}
+
+    return {"job": _measuring.ask(measure, ("budget", settings.model_dump_json(), hash(draft.text)))}
+
+
+def budget_lines(expected: Budget) -> list[str]:
+    """What a run is expected to take, in words."""
+    took = f"{minutes(expected.seconds)} min on this machine" if expected.seconds >= 60 else "less than a minute"
+    return [f"About {took}, {expected.steps} steps, {gigabytes(expected.peak_bytes)} of memory, "
+            f"{gigabytes(expected.disk_bytes)} of disk."]  # fmt: skip
 
 
 def _source(draft: Draft) -> list[str]:
     about = draft.about
-    own = (draft.folder / "text.txt").exists()
-    if not own and not draft.history.last and about.scenario:
-        return ["--scenario", about.scenario]
-    source = list(about.sources) or ["text.txt"]
-    return [*source, "--anchors", "anchors.csv"]
+    anchors = ["--anchors", "anchors.csv"] if draft.history.last or not about.scenario else []
+    scenario = ["--scenario", about.scenario] if about.scenario else []
+    return [*((list(about.sources) or ["text.txt"]) if draft.own_text else []), *scenario, *anchors]
 
 
 def _about(draft: Draft) -> dict[str, Any]:
@@ -184,18 +219,14 @@ def launch(context: Context, where: Where, watched: str, controls: str, *values:
         run = start_run(context.workspace, draft, settings, probes)
     except UnlearningError as error:
         return gr.skip(), str(error)
-    draft.save_settings({
-        "preset": str(values[0]), "changes": forms.changes_of(*values), "watched": watched, "controls": controls,
-        "scenario": draft.about.scenario,
-    })  # fmt: skip
+    chosen = {"watched": watched, "controls": controls, "scenario": draft.about.scenario, "text": draft.about.title}
+    draft.save_settings({**draft.settings, **forms.kept(settings), **chosen})
     return go(where, "unlearn", run=run), ""
 
 
+_measuring = Jobs()  # a line of its own: it asks no model of the page's
+_TITLE = "<h1 class='step-title'>{{#if value}}Watch it forget{{else}}Make it forget{{/if}}</h1>"
 _ABOUT = (
     "{{#if value}}<p class='lead'>The model will be made to forget <strong>{{value.title}}</strong>: "
     "{{value.words}} words, {{value.anchors}} anchors.</p>{{/if}}"
-)
-_EXPECTED = (
-    "{{#if value}}{{#if value.text}}<p class='note {{value.kind}}' role='alert'>{{value.text}}</p>{{/if}}"
-    "{{#if value.lines}}<ul class='expected'>{{#each value.lines}}<li>{{this}}</li>{{/each}}</ul>{{/if}}{{/if}}"
 )
