@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import typer
 
 from unlearning.commands import anchors, models
 from unlearning.commands.export import export
-from unlearning.commands.look import complete, probe
+from unlearning.commands.look import complete, evaluate, probe
 from unlearning.commands.teach import teach
 from unlearning.commands.unlearn import ablation, demo, unlearn
 from unlearning.errors import UnlearningError
@@ -41,6 +42,7 @@ app.command()(demo)
 app.command()(teach)
 app.add_typer(anchors.app, name="anchors")
 app.command()(unlearn)
+app.command()(evaluate)
 app.command()(complete)
 app.command()(probe)
 app.command()(export)
@@ -52,6 +54,8 @@ app.add_typer(models.app, name="models")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit status: 0 done, 2 refused (one line says why), 1 a fault of ours."""
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if not os.environ.get("UNLEARNING_DEBUG"):
+        warnings.simplefilter("ignore")  # what libraries tell each other's authors is nothing to a user
     try:
         return app(args=arguments, prog_name=PROGRAM, standalone_mode=False) or 0
     except typer.TyperException as error:

@@ -109,6 +109,7 @@ def _write_model(source: Path, target: Path, settings: Settings, dtype: str, rep
     import torch
 
     from unlearning.config import ModelSettings
+    from unlearning.models.conversion import quiet
     from unlearning.models.hardware import choose_hardware
     from unlearning.models.loading import find_folder, kind_of, load
 
@@ -120,9 +121,11 @@ def _write_model(source: Path, target: Path, settings: Settings, dtype: str, rep
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(source)).merge_and_unload()
-    model = model.to(getattr(torch, dtype))
-    model.save_pretrained(target, safe_serialization=True)
-    tokenizer.save_pretrained(target)
+    with quiet():
+        model.to(getattr(torch, dtype)).save_pretrained(target)
+        tokenizer.save_pretrained(target)
+    for weights in target.glob("*.safetensors"):  # safetensors writes for the owner's eyes only
+        weights.chmod((target / "config.json").stat().st_mode)
     origin = find_folder(settings.model.name) if kind_of(settings.model.name) != "random" else None
     for pattern in NOTICES if origin else ():
         for notice in origin.glob(pattern):  # type: ignore[union-attr]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unlearning.commands.outcome import show_evaluation
 from unlearning.commands.output import JsonOption, check_writable, console, print_table, working, write_json
+from unlearning.commands.settings import with_settings
 from unlearning.errors import PromptError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from unlearning.training.stages import Work
 
 TOP = 10
 ROLES = ("never_taught", "baseline", "taught", "reinforced", "unlearned")
@@ -75,11 +76,12 @@ def probe(
     probes, entries = load_probes(prompts), json.loads(prompts.read_text(encoding="utf-8-sig"))
     with working("Loading the models …") as report:
         from unlearning.evaluation.scoring import next_tokens, target_probabilities
-        from unlearning.training.stages import open_roles
+        from unlearning.training.stages import measured_roles, open_roles
 
         work = open_roles(_find(run), report)
         answers: list[dict[str, Any]] = [dict(entry) | {"roles": {}} for entry in entries]
-        for role in roles_of(work):
+        asked_roles = measured_roles(work)
+        for role in asked_roles:
             report("note", message=f"Asking the {role} model …")
             with work.family.role(role) as model:
                 found = target_probabilities(model, work.family.tokenizer, probes)
@@ -91,18 +93,50 @@ def probe(
         for answer in answers
         for place, target in enumerate(answer["targets"])
     ]
-    print_table("Probability of each target", ("prompt", "target", *roles_of(work)), rows)
+    print_table("Probability of each target", ("prompt", "target", *asked_roles), rows)
     write_json(json_file, answers)
 
 
-def roles_of(work: Work) -> list[str]:
-    """The roles of a run worth asking; without a taught one, the never-taught model is the baseline itself."""
-    taught = work.family.has("taught")
-    return [
-        role
-        for role in ("never_taught", "baseline", "reinforced", "unlearned")
-        if work.family.has(role) and (role != "never_taught" or taught)
-    ]
+@with_settings("evaluation")
+def evaluate(
+    run: RunArgument,
+    probes: Annotated[
+        Path | None, typer.Option("--probes", metavar="FILE", help="Prompts with target words, not the run's own.")
+    ] = None,
+    json_file: JsonOption = None,
+    *,
+    changes: dict[str, Any],
+) -> None:
+    """Measure every model of a run again, with other prompts or settings if you like. The run stays as it is."""
+    from unlearning.config import make_settings
+    from unlearning.text.prompts import load_probes
+
+    check_writable(json_file)
+    folder, own_probes = _find(run), load_probes(probes) if probes else None
+    with working("Loading the models …") as report:
+        from unlearning.evaluation.measure import add_fluency, measure_role, summarise
+        from unlearning.evaluation.report import side_by_side
+        from unlearning.training.stages import measure_inputs, measured_roles, open_roles
+
+        work = open_roles(folder, report)
+        settings = make_settings(work.settings.preset, work.settings.model_dump() | changes).evaluation
+        inputs = measure_inputs(work)
+        inputs = replace(inputs, probes=own_probes) if own_probes else inputs
+        by_role: dict[str, dict[str, Any]] = {}
+        for role in measured_roles(work):
+            report("note", message=f"Measuring the {role} model …")
+            with work.family.role(role) as model:
+                by_role[role] = measure_role(model, work.family.tokenizer, inputs, settings, ignore)
+        with work.family.role("baseline") as model:
+            add_fluency(model, work.family.tokenizer, by_role)
+    evaluation = summarise(by_role)
+    show_evaluation(evaluation)
+    told = {"run": run, "evaluation": evaluation, "completions": side_by_side(by_role), "roles": by_role}
+    write_json(json_file, told)
+
+
+def ignore(kind: str, **fields: Any) -> None:
+    """A reporter that tells nobody."""
 
 
 def _find(reference: str) -> Path:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from unlearning.commands.output import console, say, write_json
+from unlearning.commands.output import console, report, say, working, write_json
 from unlearning.errors import TrainingError
+from unlearning.runs.budget import gigabytes, minutes
 
 if TYPE_CHECKING:
     from unlearning.config import Settings
@@ -19,12 +20,41 @@ if TYPE_CHECKING:
 SHOWN_COMPLETIONS = 6
 
 
-def new_run(settings: Settings, inputs: Inputs, name: str, title: str, scenario: str = "") -> Run:
-    """A draft in the workspace."""
+def new_run(settings: Settings, inputs: Inputs, name: str, title: str, scenario: str = "", measure: bool = True) -> Run:
+    """A draft in the workspace, with what it is expected to take. Its model must be here (see `fetch_model`).
+
+    Args:
+        settings, inputs, name, title: As `runs.store.create` takes them.
+        scenario: Name of the scenario, if it is one.
+        measure: Whether to measure this machine where it is not known how long the run will take.
+    """
+    from unlearning.runs.speeds import budget
     from unlearning.runs.store import create, workspace_folder
 
-    extra = {"scenario": scenario} if scenario else {}
+    with working("Measuring this machine, once for each model and block length …"):
+        expected = budget(workspace_folder(), settings, inputs, measure)
+    extra: dict[str, Any] = {"scenario": scenario} if scenario else {}
+    if expected is not None:
+        extra["budget"] = expected.dump()
+        time, memory, disk = minutes(expected.seconds), gigabytes(expected.peak_bytes), gigabytes(expected.disk_bytes)
+        say(f"Expected to take {time}, {expected.steps} steps, {memory} of memory, {disk} on disk.")
     return create(workspace_folder(), settings, inputs, name=name, title=title, extra=extra)
+
+
+def fetch_model(settings: Settings) -> None:
+    """Bring a model of the catalogue or the hub to this machine, so that whoever waits sees why.
+
+    Raises:
+        ModelNotFoundError, LicenceError, DownloadError: it cannot be had.
+    """
+    from unlearning.models import catalogue, hub
+    from unlearning.models.loading import kind_of
+
+    name, kind = settings.model.name, kind_of(settings.model.name)
+    if kind == "catalogue":
+        catalogue.fetch(name, settings.model.accept_licence, report)
+    elif kind == "hub":
+        hub.download(name, report)
 
 
 def run_to_end(run: Run) -> dict[str, Any]:
@@ -56,13 +86,10 @@ def run_to_end(run: Run) -> dict[str, Any]:
 
 def show_outcome(run: Run, result: Mapping[str, Any], json_file: Path | None) -> None:
     """The table, the verdicts, some completions before and after, what it took; all of it as JSON where asked for."""
-    from unlearning.evaluation.report import rich_table, side_by_side
+    from unlearning.evaluation.report import side_by_side
 
-    evaluation, spent = result["evaluation"], result["spent"]
-    screen = console()
-    screen.print(rich_table(evaluation["table"], "Before and after"))
-    for question, verdict in evaluation["verdicts"].items():
-        screen.print(f"{question.capitalize()}? {verdict['text']}", markup=False)
+    spent = result["spent"]
+    show_evaluation(result["evaluation"])
     pairs = side_by_side(measured(run.folder))
     for pair in pairs[:SHOWN_COMPLETIONS]:
         _print_pair(pair)
@@ -70,6 +97,16 @@ def show_outcome(run: Run, result: Mapping[str, Any], json_file: Path | None) ->
     say(f'  python -m unlearning complete {run.id} "{pairs[0]["prompt"] if pairs else "Once upon a time"}"')
     say(f"  python -m unlearning export {run.id} --out model")
     write_json(json_file, dict(result) | {"run": run.id, "folder": run.folder, "completions": pairs})
+
+
+def show_evaluation(evaluation: Mapping[str, Any]) -> None:
+    """The before/after table and the verdicts that follow from it."""
+    from unlearning.evaluation.report import rich_table
+
+    screen = console()
+    screen.print(rich_table(evaluation["table"], "Before and after"))
+    for question, verdict in evaluation["verdicts"].items():
+        screen.print(f"{question.capitalize()}? {verdict['text']}", markup=False)
 
 
 def measured(run: Path) -> dict[str, dict[str, Any]]:

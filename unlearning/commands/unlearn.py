@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearning.commands.outcome import new_run, run_to_end, show_outcome
+from unlearning.commands.outcome import fetch_model, new_run, run_to_end, show_outcome
 from unlearning.commands.output import JsonOption, check_writable, console, say, write_json
 from unlearning.commands.settings import with_settings
 from unlearning.errors import AnchorError, InputError
@@ -22,6 +22,9 @@ ABLATION: dict[str, dict[str, Any]] = {
 }
 PresetOption = Annotated[
     str, typer.Option("--preset", metavar="NAME", help="The settings to start from: paper, gentle, standard, thorough.")
+]
+BudgetOption = Annotated[
+    bool, typer.Option("--budget/--no-budget", help="Measure this machine first, to say how long it will take.")
 ]
 ScenarioOption = Annotated[
     str, typer.Option("--scenario", metavar="NAME", help="A shipped scenario: wonderland or wizard-school.")
@@ -52,6 +55,7 @@ def unlearn(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow the run to its end, or queue it and return.")
     ] = True,
+    budget: BudgetOption = True,
     json_file: JsonOption = None,
     *,
     changes: dict[str, Any],
@@ -78,9 +82,11 @@ def unlearn(
         document = read_documents(text or [])
         if chosen is None and dictionary is None:
             dictionary = propose(document)
-            say(f"{len(dictionary.anchors)} anchors proposed from the text (`anchors propose` shows them first).")
         title, inputs = document.title, inputs_of_text(document, dictionary, scenario=chosen, probes=own_probes)
-    run = new_run(settings, inputs, name, title, scenario)
+    fetch_model(settings)
+    if dictionary and not anchors:
+        say(f"{len(dictionary.anchors)} anchors proposed from the text (`anchors propose` shows them first).")
+    run = new_run(settings, inputs, name, title, scenario, budget)
     if wait:
         show_outcome(run, run_to_end(run), json_file)
         return
@@ -90,7 +96,13 @@ def unlearn(
 
 
 @with_settings()
-def demo(preset: PresetOption = "standard", json_file: JsonOption = None, *, changes: dict[str, Any]) -> None:
+def demo(
+    preset: PresetOption = "standard",
+    budget: BudgetOption = True,
+    json_file: JsonOption = None,
+    *,
+    changes: dict[str, Any],
+) -> None:
     """The shipped scenario from beginning to end: a small model that knows Alice in Wonderland forgets it."""
     from unlearning.scenarios import DEFAULT, inputs_of, load_scenario, settings_for
 
@@ -98,7 +110,8 @@ def demo(preset: PresetOption = "standard", json_file: JsonOption = None, *, cha
     scenario = load_scenario(DEFAULT)
     settings = settings_for(scenario, preset, changes)
     say(scenario.description)
-    run = new_run(settings, inputs_of(scenario, settings), "Demo", scenario.title, scenario.name)
+    fetch_model(settings)
+    run = new_run(settings, inputs_of(scenario, settings), "Demo", scenario.title, scenario.name, budget)
     show_outcome(run, run_to_end(run), json_file)
 
 
@@ -106,6 +119,7 @@ def demo(preset: PresetOption = "standard", json_file: JsonOption = None, *, cha
 def ablation(
     scenario: ScenarioOption = "wonderland",
     preset: PresetOption = "standard",
+    budget: BudgetOption = True,
     json_file: JsonOption = None,
     *,
     changes: dict[str, Any],
@@ -119,7 +133,8 @@ def ablation(
     results: dict[str, Any] = {}
     for name, change in ABLATION.items():
         settings = settings_for(chosen, preset, changes | change)
-        run = new_run(settings, inputs_of(chosen, settings), f"Ablation: {name}", chosen.title, scenario)
+        fetch_model(settings)
+        run = new_run(settings, inputs_of(chosen, settings), f"Ablation: {name}", chosen.title, scenario, budget)
         results[name] = run_to_end(run) | {"run": run.id}
     metrics = {name: result["evaluation"]["metrics"] for name, result in results.items()}
     before = {role: figures for role, figures in metrics["both"].items() if role in ("never_taught", "baseline")}
