@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import InputError
+from unlearning.evaluation import recorded
 from unlearning.runs import store
-from unlearning.ui import inference, nexts, recorded
+from unlearning.ui import inference, nexts
 from unlearning.ui.jobs import Job
 from unlearning.ui.roles import ROLES
 from unlearning.ui.writing import Column, write_together

@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 
 from unlearning.errors import InputError, UnlearningError
+from unlearning.evaluation import recorded
 from unlearning.runs import store
-from unlearning.ui import asking, plots, recorded
+from unlearning.ui import asking, plots
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.follow import folder_of, is_mine
 from unlearning.ui.jobs import line_of
@@ -137,7 +138,7 @@ def on_open(context: Context, where: Where, shown_run: str | None, prompt: str) 
 
 def runs_to_compare(workspace: Path, where: Where) -> list[tuple[str, str]]:
     """(name, id) of this person's runs that have an unlearned model, newest first."""
-    runs = [run for run in store.list_runs(workspace) if is_mine(run.config, where.get("draft"))]
+    runs = [run for run in store.list_runs(workspace) if is_mine(run.folder, where.get("draft"))]
     return [(run.name, run.id) for run in runs if "unlearned" in recorded.roles_on_disk(run.folder)]
 
 

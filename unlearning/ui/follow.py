@@ -14,7 +14,7 @@ from typing import Any
 
 from unlearning.errors import RunBusyError, RunNotFoundError, UnlearningError
 from unlearning.runs import queue, scheduler, store
-from unlearning.runs.durable import read_json_or_empty
+from unlearning.runs.durable import read_json_or_empty, write_json
 from unlearning.runs.events import Event, read, timeline
 from unlearning.runs.progress import expected_stages, progress_of
 from unlearning.runs.store import ACTIVE, State
@@ -50,10 +50,19 @@ def owner_of(draft: Any) -> str:
     return hashlib.sha256(f"owner {draft}".encode()).hexdigest()[:16] if draft else ""
 
 
-def is_mine(config: Mapping[str, Any], draft: Any) -> bool:
-    """Whether somebody with this draft may stop, change or delete the run. Runs of the command line are everybody's."""
-    owner = config.get("owner")
+def is_mine(folder: Path, draft: Any) -> bool:
+    """Whether somebody with this draft may stop, change or delete the run. Runs of the command line are everybody's.
+
+    An imported run belongs to whoever imported it (its meta.json says so), whoever made it elsewhere.
+    """
+    owner = read_json_or_empty(folder / "meta.json").get("owner", "?")
+    owner = read_json_or_empty(folder / "config.json").get("owner") if owner == "?" else owner
     return not owner or owner == owner_of(draft)
+
+
+def take_over(folder: Path, draft: Any) -> None:
+    """Make somebody with this draft the owner."""
+    write_json(folder / "meta.json", read_json_or_empty(folder / "meta.json") | {"owner": owner_of(draft)})
 
 
 def check_mine(folder: Path, draft: Any) -> None:
@@ -61,7 +70,7 @@ def check_mine(folder: Path, draft: Any) -> None:
     Raises:
         RunBusyError: the run is somebody else's.
     """
-    if not is_mine(read_json_or_empty(folder / "config.json"), draft):
+    if not is_mine(folder, draft):
         raise RunBusyError("Somebody else started this run.", "You can look at it, and copy its settings.")
 
 
@@ -112,7 +121,7 @@ def facts(folder: Path, config: Mapping[str, Any], draft: Any) -> dict[str, Any]
         "name": run.name,
         "number": run.number,
         "created": run.created,
-        "mine": is_mine(config, draft),
+        "mine": is_mine(folder, draft),
         "preset": settings.get("preset", ""),
         "model": (settings.get("model") or {}).get("name", ""),
         "title": text.get("title", ""),

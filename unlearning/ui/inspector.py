@@ -62,7 +62,7 @@ def build(context: Context) -> Screen:
 
 def on_open(context: Context, where: Where) -> tuple[Any, Any, Any]:
     """Show the block of the address bar, of its run or the newest that has labels."""
-    mine = [run for run in store.list_runs(context.workspace) if is_mine(run.config, where.get("draft"))]
+    mine = [run for run in store.list_runs(context.workspace) if is_mine(run.folder, where.get("draft"))]
     choices = [(run.name, run.id) for run in mine if _has_labels(run.folder)]
     run_id = where.get("run") or (choices[0][1] if choices else "")
     if not run_id:

@@ -1,4 +1,4 @@
-"""What a run has written down of its probes: curves over the steps, before and after. Read from files, no model."""
+"""What a run has written down of its measurements: curves over the steps, before and after. No model, no torch."""
 
 from __future__ import annotations
 
@@ -81,6 +81,28 @@ def steps_of(folder: Path) -> int:
     """Steps of fine-tuning that the run has taken; at least 1."""
     steps = read_json_or_empty(folder / "stages" / "finetune" / "stage.json").get("steps")
     return steps if isinstance(steps, int) and steps > 0 else 1
+
+
+def evaluation(folder: Path) -> dict[str, Any]:
+    """What `measure.summarise` made for a run: metrics, table, verdicts, headline; empty before its end."""
+    found = read_json_or_empty(folder / "stages" / "evaluate" / "stage.json").get("evaluation")
+    return found if isinstance(found, dict) else {}
+
+
+def measured(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the evaluation wrote about each role (`measure.measure_role`), by role."""
+    files = sorted((folder / "stages" / "evaluate").glob("*.json"))
+    return {path.stem: read_json_or_empty(path) for path in files if path.stem != "stage"}
+
+
+def losses(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """The loss over the steps of each training stage."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for event in timeline(read(folder).events):
+        loss, step = event.get("loss"), event.get("step")
+        if event["kind"] == "step" and isinstance(loss, int | float) and isinstance(step, int):
+            found.setdefault(str(event.get("stage")), []).append((step, float(loss)))
+    return found
 
 
 def before_and_after(folder: Path) -> list[dict[str, Any]]:
