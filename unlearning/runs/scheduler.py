@@ -21,7 +21,7 @@ from unlearning.runs import queue
 from unlearning.runs.durable import disk_errors_in_words, remove_file, write_json
 from unlearning.runs.ending import MARK, Escalation, sweep, why_it_died
 from unlearning.runs.locks import SCHEDULER_LOCK, held, take
-from unlearning.runs.machine import slot_environment, slots, suits
+from unlearning.runs.machine import memory_environment, slot_environment, slots, suits
 from unlearning.runs.store import State, state
 
 TICK_S = 0.2
@@ -182,7 +182,7 @@ class Scheduler:
                 ["unlearning.worker", str(folder)],
                 folder / "output.log",
                 self.workspace,
-                slot_environment(device, slot),
+                slot_environment(device, slot) | memory_environment(),
             )
         except OSError as error:
             self.refused.add(folder)
