@@ -218,8 +218,6 @@ def settings_table() -> str:
     """All settings as a table in Markdown, with what each preset changes; the README holds it as it is."""
     lines = ["| setting | default | in other presets | limits | what it does |", "|---|---|---|---|---|"]
     for setting in all_settings():
-        if setting.section == "teach":
-            continue  # the same as those of reinforcement; said below the table
         own = {preset: _text_in_preset(preset, setting) for preset in PRESETS}
         other = ", ".join(f"{preset}: {text}" for preset, text in own.items() if text != own[DEFAULT])
         limits = " \\| ".join(setting.choices) or setting.limits

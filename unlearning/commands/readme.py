@@ -1,0 +1,71 @@
+"""The tables of the README that are made from the program: `python -m unlearning.commands.readme` writes them anew.
+
+They stand between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; a test keeps them equal to what is made here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from unlearning.commands.settings import settings_table
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def commands_table() -> str:
+    """Every command with the first sentence of its help."""
+    from unlearning.cli import app
+
+    rows = [f"| `{' '.join(path)}` | {_first_sentence(command.help)} |" for path, command in _commands(app)]
+    return "\n".join(["| command | what it does |", "|---|---|", *rows])
+
+
+def metrics_table() -> str:
+    """Every figure, how it is computed and how to read it."""
+    from unlearning.evaluation.metrics_table import METRICS
+
+    rows = [f"| {m.title} | {_cell(m.formula)} | {_cell(m.reading)} | {_cell(m.source)} |" for m in METRICS.values()]
+    return "\n".join(["| figure | how it is computed | how to read it | source |", "|---|---|---|---|", *rows])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "commands": commands_table, "settings": settings_table, "metrics": metrics_table,
+}  # fmt: skip
+
+
+def updated(text: str) -> str:
+    """The README with its tables as the program makes them now."""
+    for name, make in TABLES.items():
+        head, begin, rest = text.partition(f"<!-- {name}: begin")
+        mark, _, rest = rest.partition("\n")
+        _, end, tail = rest.partition(f"<!-- {name}: end -->")
+        if begin and end:
+            text = f"{head}{begin}{mark}\n{make()}\n{end}{tail}"
+    return text
+
+
+def _commands(app: typer.Typer) -> Iterator[tuple[tuple[str, ...], Any]]:
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield (name,), command
+        else:
+            yield from (((name, sub), each) for sub, each in inner.items())
+
+
+def _first_sentence(words: str) -> str:
+    return _cell(re.split(r"(?<=[.!?])\s", words.strip(), maxsplit=1)[0])
+
+
+def _cell(words: str) -> str:
+    return " ".join(words.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
