@@ -59,11 +59,15 @@ def test_the_taught_model_knows_the_text_and_the_untaught_one_does_not(demo):
 
 @pytest.mark.slow
 def test_it_forgets_even_in_this_short_time_and_the_rest_stays(demo):
-    before, after = (figure(demo, role, "probability_familiarity") for role in ("baseline", "unlearned"))
+    def pair(name):
+        return figure(demo, "baseline", name), figure(demo, "unlearned", name)
+
+    before, after = pair("probability_familiarity")
     assert after < 0.8 * before
-    assert abs(figure(demo, "unlearned", "control_probability") - figure(demo, "baseline", "control_probability")) < 0.05
-    rise = figure(demo, "unlearned", "perplexity_unrelated") / figure(demo, "baseline", "perplexity_unrelated")
-    assert rise < 1.1
+    before, after = pair("control_probability")
+    assert abs(after - before) < 0.05
+    before, after = pair("perplexity_unrelated")
+    assert after < 1.1 * before
 
 
 @pytest.mark.slow
@@ -81,6 +85,6 @@ def test_the_run_is_kept_and_took_little(demo):
     told, _ = demo
     assert 0 < told["spent"]["peak_bytes"] < 4e9
     folder = Path(told["folder"])
-    for file in ("config.json", "text.txt", "anchors.json", "events.jsonl", "result.json", "taught/adapter_config.json"):
+    for file in ("config.json", "text.txt", "anchors.json", "taught/adapter_config.json", "events.jsonl", "result.json"):
         assert (folder / file).is_file()
     assert (folder / "stages" / "finetune" / "unlearned" / "adapter_model.safetensors").is_file()
