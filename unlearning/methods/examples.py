@@ -54,18 +54,14 @@ class Batch:
     """Blocks padded to one length. `rows` are indices into the flattened [batch × time] positions."""
 
     ids: torch.Tensor  # [batch, time]
-    attention_mask: torch.Tensor  # [batch, time]
     rows: torch.Tensor  # [n]
     target_ids: torch.Tensor  # [n, k]
     target_probs: torch.Tensor  # [n, k]
+    tokens: int  # without padding
 
     @property
     def targets(self) -> int:
         return len(self.rows)
-
-    @property
-    def tokens(self) -> int:
-        return int(self.attention_mask.sum())
 
 
 def collate(examples: Sequence[Example], device: Any = "cpu") -> Batch:
@@ -75,17 +71,16 @@ def collate(examples: Sequence[Example], device: Any = "cpu") -> Batch:
     time = max(len(example.ids) for example in examples)
     width = max((example.target_ids.shape[1] for example in examples if len(example.positions)), default=1)
     ids = np.zeros((len(examples), time), np.int64)
-    mask = np.zeros_like(ids)
     rows, target_ids, target_probs = [], [], []
     for index, example in enumerate(examples):
         ids[index, : len(example.ids)] = example.ids
-        mask[index, : len(example.ids)] = 1
         rows.append(index * time + example.positions.astype(np.int64))
         padding = ((0, 0), (0, width - example.target_ids.shape[1]))
         target_ids.append(np.pad(example.target_ids.astype(np.int64), padding))
         target_probs.append(np.pad(example.target_probs.astype(np.float32), padding))
-    arrays = (ids, mask, np.concatenate(rows), np.concatenate(target_ids), np.concatenate(target_probs))
-    return Batch(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))
+    arrays = (ids, np.concatenate(rows), np.concatenate(target_ids), np.concatenate(target_probs))
+    tensors = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
+    return Batch(*tensors, tokens=sum(len(example.ids) for example in examples))
 
 
 def save_examples(examples: Iterable[Example], folder: Path) -> None:

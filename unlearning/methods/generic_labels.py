@@ -255,12 +255,10 @@ def _hidden_at(model: Any, sequences: Sequence[Sequence[int]], block: np.ndarray
 
     time = max(len(ids) for ids in sequences)
     ids = torch.zeros(len(sequences), time, dtype=torch.long)
-    mask = torch.zeros_like(ids)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = torch.as_tensor(sequence)
-        mask[row, : len(sequence)] = 1
     backbone, _ = split(model)
-    hidden = backbone(ids.to(model.device), mask.to(model.device))  # [blocks, time, width]
+    hidden = backbone(ids.to(model.device))  # [blocks, time, width]; padding on the right is never attended to
     return hidden[torch.from_numpy(block), torch.from_numpy(np.maximum(position, 0))].float()
 
 

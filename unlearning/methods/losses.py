@@ -26,7 +26,7 @@ def batch_cross_entropy(model: Any, batch: Batch) -> torch.Tensor:
     that of KL(p ‖ q), from which it differs by the entropy of p (`target_entropy`).
     """
     backbone, head = split(model)
-    hidden = backbone(batch.ids, batch.attention_mask)  # [batch, time, width]
+    hidden = backbone(batch.ids)  # [batch, time, width]; no mask: what is padded lies to the right of all targets
     chosen = hidden.flatten(0, 1)[batch.rows]  # [n, width]
     return chunked_cross_entropy(chosen, head, head_parameters(model), batch.target_ids, batch.target_probs)
 

@@ -30,7 +30,7 @@ from unlearning.text.anchors import Dictionary, load_dictionary
 from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.prompts import Probe, load_completions, load_probes
-from unlearning.training.loop import Outcome, Report, Term, train
+from unlearning.training.loop import Outcome, Report, Term, count_steps, train
 
 STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
 PRODUCT = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}  # stage → role it makes
@@ -196,7 +196,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def _teach(work: Work) -> dict[str, Any]:
     settings = work.settings.teach or TeachSettings()
-    texts = _retained(work, settings)
+    texts = _retained(work, settings, len(work.all_blocks))
     if texts:
         _save_retained(work, "teach", texts, "never_taught", settings.pass_blocks, _Progress(work, "teach", len(texts)))
     return _train(work, "teach", Term("next_token", _next_token_examples(work, work.all_blocks)), settings)
@@ -204,7 +204,7 @@ def _teach(work: Work) -> dict[str, Any]:
 
 def _reinforce(work: Work) -> dict[str, Any]:
     settings = work.settings.reinforce
-    texts = _retained(work, settings)
+    texts = _retained(work, settings, len(work.blocks[0]))
     if texts:
         progress = _Progress(work, "reinforce", len(texts))
         _save_retained(work, "reinforce", texts, "baseline", settings.pass_blocks, progress)
@@ -215,7 +215,7 @@ def _label(work: Work) -> dict[str, Any]:
     """Generic labels of the blocks to unlearn, and the baseline's own predictions on the retain text."""
     settings, folder = work.settings, work.stage_folder("label")
     blocks = [block.text for block in work.blocks[0]]
-    retain = _retained(work, settings.finetune)
+    retain = _retained(work, settings.finetune, len(blocks), extra_steps(work.folder))
     progress = _Progress(work, "label", len(blocks) + len(retain))
     labels = label_blocks(
         blocks, work.dictionary, work.family.tokenizer,
@@ -309,9 +309,13 @@ def _train(
     return {"steps": outcome.steps, "tokens": outcome.tokens}
 
 
-def _retained(work: Work, settings: TrainSettings) -> list[str]:
-    """The unrelated prose that a stage is to stay close on; none if its settings do not ask for it."""
-    return work.retain_blocks if settings.retain_weight and settings.retain_blocks else []
+def _retained(work: Work, settings: TrainSettings, blocks: int, extra: int = 0) -> list[str]:
+    """The unrelated prose that a stage is to stay close on: no more of it, evenly spread, than its steps will read."""
+    if not (settings.retain_weight and settings.retain_blocks):
+        return []
+    texts = work.retain_blocks
+    wanted = min(len(texts), (count_steps(blocks, settings) + extra) * settings.retain_blocks)
+    return [texts[index * len(texts) // wanted] for index in range(wanted)]
 
 
 def _save_retained(
