@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePath
 from string import Template
 from typing import Any
 
@@ -76,9 +76,9 @@ def html_report(run: Path) -> str:
 def _head(name: str, config: Mapping[str, Any], state: str) -> str:
     text, settings = config["text"], config["settings"]
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(config.get("created") or 0)))
-    model = (settings.get("model") or {}).get("name", "")
-    about = [f"“{text.get('title', '')}”", f"{text.get('words', 0):,} words", model, f"preset {settings.get('preset', '')}"]
-    facts = " · ".join(map(str, about))
+    model = _public(settings["model"]["name"])
+    about = (f"“{text.get('title', '')}”", f"{text.get('words', 0):,} words", model, f"preset {settings['preset']}")
+    facts = " · ".join(about)
     return (
         f"<h1>{escape(name)}</h1><p class='lead'>{escape(facts)}</p>"
         f"<p class='hint'>A language model was made to forget a text. Started {made}; {escape(state)}.</p>"
@@ -218,6 +218,7 @@ def _anchors(run: Path) -> str:
 
 def _settings(config: Mapping[str, Any]) -> str:
     own = flatten(config["settings"])
+    own["model.name"] = _public(own["model.name"])
     preset = own.get("preset")
     usual = flatten(make_settings(preset).model_dump(mode="json")) if preset in PRESETS else {}
     rows = [
@@ -262,6 +263,11 @@ def _behind(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _probability(p: float | None) -> str:
     return "" if p is None else f"{p:.3g}"
+
+
+def _public(model: str) -> str:
+    """A model's name without the folders of this machine, where it was given as one."""
+    return PurePath(model).name if model.startswith(("/", ".", "~")) else model
 
 
 def _value(value: Any) -> str:

@@ -50,8 +50,7 @@ def columns_of(workspace: Path, folder: Path, wishes: Wishes) -> list[dict[str, 
     Raises:
         InputError: no column.
     """
-    there = {*recorded.roles_on_disk(folder), "prompt_only"}
-    chosen = [role for role in ROLES if role in wishes.roles and role in there]
+    chosen = _chosen(folder, wishes)
     found = [{"key": role, "role": role, "title": ROLES[role].title, "about": ""} for role in chosen]
     if wishes.other:
         name = store.load(store.runs_folder(workspace) / wishes.other).name
@@ -61,12 +60,18 @@ def columns_of(workspace: Path, folder: Path, wishes: Wishes) -> list[dict[str, 
     return found
 
 
+def _chosen(folder: Path, wishes: Wishes) -> list[str]:
+    """The roles that get a column, in their order."""
+    there = {*recorded.roles_on_disk(folder), "prompt_only"}
+    return [role for role in ROLES if role in wishes.roles and role in there]
+
+
 def write(host: ModelHost, run_id: str, wishes: Wishes, job: Job) -> dict[str, Any]:
     """Let every column go on; the job shows the texts while they grow."""
     if not host.ready(run_id):
         job.say(None, 0.0, "Loading the model …")
     with host.open(run_id) as work:
-        roles = [role for role in ROLES if role in wishes.roles and _can(work, role)]
+        roles = _chosen(work.folder, wishes)
         columns = [Column(_opened(work, role), _prompt(work, role, wishes.prompt), wishes.prompt) for role in roles]
         shown = list(columns)
 
@@ -98,10 +103,6 @@ def _prompt(work: Work, role: str, prompt: str) -> str:
 def _title(folder: Path) -> str:
     title = str((store.load(folder).config.get("text") or {}).get("title") or "").strip()
     return f"“{title}”" if title else "the story"
-
-
-def _can(work: Work, role: str) -> bool:
-    return work.family.has("baseline" if role == "prompt_only" else role)
 
 
 def _opened(work: Work, role: str) -> inference.Opened:

@@ -123,7 +123,7 @@ def facts(folder: Path, config: Mapping[str, Any], draft: Any) -> dict[str, Any]
         "created": run.created,
         "mine": is_mine(folder, draft),
         "preset": settings.get("preset", ""),
-        "model": (settings.get("model") or {}).get("name", ""),
+        "model": public_model((settings.get("model") or {}).get("name", "")),
         "title": text.get("title", ""),
         "words": text.get("words", 0),
         "problem": run.problem,
@@ -132,6 +132,11 @@ def facts(folder: Path, config: Mapping[str, Any], draft: Any) -> dict[str, Any]
             for name in planned(settings)
         ],
     }
+
+
+def public_model(name: Any) -> str:
+    """A model's name without the folders of this machine, where it was given as one."""
+    return re.split(r"[\\/]", str(name))[-1] if str(name).startswith(("/", ".", "~", "\\")) else str(name)
 
 
 def planned(settings: Mapping[str, Any]) -> list[str]:

@@ -201,7 +201,7 @@ class Shown:
         found = nexts.distributions(self._place, self._settings, alpha)
         found.pop("unlearned", None)
         ordered = {"baseline": found.pop("baseline")}
-        if self._place.translated:
+        if self._place.mapped:
             ordered["translated"] = self._place.translated[0].softmax(-1)
         table = nexts.table(ordered | found, self._tokenizer, self._context, always=self._always)
         named = {row["id"]: row["token"] for row in table["rows"]}

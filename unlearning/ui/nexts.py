@@ -7,7 +7,7 @@ This is where the method can be seen at work: the generic target is made here in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearning.text.translation import Mask
@@ -34,20 +34,30 @@ class Place:
     """Logits [vocab] of everything that one place of a text needs; float32 on the processor.
 
     Attributes:
+        prepared: The text, its translations, their positions.
+        position: The place: what comes after this token.
         baseline: Of the baseline on the text as it is.
-        translated: Of the baseline on each translation, tokens of translations already used set to the mean; only of
-            the draws that have a counterpart of this place.
+        translated: Of the baseline on each draw's translation.
         reinforced: Of the reinforced model on the text; None where there is none.
         unlearned: Of the unlearned model; None where there is none.
-        mask: Why this place has a label or not.
     """
 
+    prepared: Prepared
+    position: int
     baseline: torch.Tensor
     translated: list[torch.Tensor]
     reinforced: torch.Tensor | None
     unlearned: torch.Tensor | None
-    mask: Mask
-    notes: list[str] = field(default_factory=list)
+
+    @property
+    def mask(self) -> Mask:
+        """Why this place has a label or not."""
+        return self.prepared.mask[self.position]
+
+    @property
+    def mapped(self) -> bool:
+        """Whether some translation has a counterpart of this place."""
+        return any(draw.map.target[self.position] >= 0 for draw in self.prepared.draws)
 
 
 def prepare_text(work: Work, text: str, index: int = 0) -> Prepared:
@@ -65,16 +75,13 @@ def look_at(work: Work, prepared: Prepared, position: int) -> Place:
         prepared: Of `prepare_text`.
         position: Index of the token after which to look.
     """
-    draws = [draw for draw in prepared.draws if draw.map.target[position] >= 0]
-    rows = [(prepared.source.ids, position), *((draw.target.ids, draw.map.target[position]) for draw in draws)]
+    rows = [(prepared.source.ids, position)]
+    rows += [(draw.target.ids, max(0, draw.map.target[position])) for draw in prepared.draws]
     baseline, *translated = _logits(work, "baseline", rows)
-    for logits, draw in zip(translated, draws, strict=True):
-        used = [token for start, tokens in draw.suppress if start <= position for token in tokens]
-        logits[used] = logits.mean()  # WHP, Algorithm 1: a translation that was used shall not be advertised
-    others = [
+    reinforced, unlearned = (
         _logits(work, role, rows[:1])[0] if work.family.has(role) else None for role in ("reinforced", "unlearned")
-    ]
-    return Place(baseline, translated, others[0], others[1], prepared.mask[position])
+    )
+    return Place(prepared, position, baseline, translated, reinforced, unlearned)
 
 
 def _logits(work: Work, role: str, rows: Sequence[tuple[Sequence[int], int]]) -> list[torch.Tensor]:
@@ -89,26 +96,24 @@ def _logits(work: Work, role: str, rows: Sequence[tuple[Sequence[int], int]]) ->
 
 
 def generic(place: Place, settings: Any, alpha: float) -> torch.Tensor | None:
-    """The generic distribution [vocab] (eq. 1, mean over the draws); None where this place has none.
+    """The generic distribution [vocab], as a label of this place is made; None where no translation has this place.
 
     Args:
         place: The logits.
         settings: `LabelSettings` of the run.
-        alpha: α.
+        alpha: α of eq. 1, in place of the run's.
     """
-    import torch
+    import numpy as np
 
-    from unlearning.methods.generic_labels import generic_logits
+    from unlearning.methods.generic_labels import _generic_probabilities, _Rows
 
-    if not place.translated:
+    if not place.mapped:
         return None
-    reinforced = place.reinforced if settings.use_reinforced else None
-    centred = settings.logits == "centred"
-    values = [
-        b[None] if reinforced is None else generic_logits(b[None], reinforced[None], alpha, centred)
-        for b in place.translated
-    ]
-    return torch.stack([(v[0] / settings.temperature).softmax(-1) for v in values]).mean(0)
+    rows = _Rows(np.asarray([0]), np.asarray([place.position]))
+    reinforced = place.reinforced[None] if place.reinforced is not None and settings.use_reinforced else None
+    baselines = [logits[None].clone() for logits in place.translated]
+    changed = settings.model_copy(update={"alpha": alpha})
+    return _generic_probabilities(baselines, reinforced, [place.prepared], rows, slice(0, 1), changed)[0]
 
 
 def distributions(place: Place, settings: Any, alpha: float) -> dict[str, torch.Tensor]:

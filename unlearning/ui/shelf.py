@@ -17,7 +17,7 @@ from unlearning.runs import archive, queue, scheduler, store
 from unlearning.runs.comparison import differing_settings, figures, row, whereabouts
 from unlearning.runs.record import read_config, read_settings
 from unlearning.ui import form
-from unlearning.ui.follow import check_mine, every, folder_of, is_mine
+from unlearning.ui.follow import check_mine, every, folder_of, is_mine, public_model
 from unlearning.ui.jobs import Job, Jobs
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def rows(workspace: Path, draft: Any) -> dict[str, Any]:
 
 def _row(run: store.Run, queued: list[queue.Place]) -> dict[str, Any]:
     roles = recorded.roles_on_disk(run.folder)
-    return row(run) | {
+    found = row(run)
+    return found | {
+        "model": public_model(found["model"] or ""),
         "whereabouts": whereabouts(run, queued),
         "spark": list(spark(run.folder / "events.jsonl", _size(run.folder / "events.jsonl"))),
         "roles": roles,
@@ -96,10 +98,12 @@ def beside(workspace: Path, ids: Any) -> dict[str, Any]:
         runs = [store.load(folder_of(workspace, run_id)) for run_id in ids]
     except UnlearningError as error:
         return {"error": str(error)}
+    differing = differing_settings(runs)
+    models = differing.get("model.name")
     return {
         "names": [run.name for run in runs],
         "ids": [run.id for run in runs],
-        "settings": differing_settings(runs),
+        "settings": differing | ({"model.name": list(map(public_model, models))} if models else {}),
         "figures": figures(runs) | _table_figures(runs),
         "curves": [list(spark(run.folder / "events.jsonl", _size(run.folder / "events.jsonl"))) for run in runs],
     }

@@ -227,6 +227,6 @@ def launch(context: Context, where: Where, watched: str, controls: str, *values:
 _measuring = Jobs()  # a line of its own: it asks no model of the page's
 _TITLE = "<h1 class='step-title'>{{#if value}}Watch it forget{{else}}Make it forget{{/if}}</h1>"
 _ABOUT = (
-    "{{#if value}}<p class='lead'>The model will be made to forget <strong>{{value.title}}</strong>: "
-    "{{value.words}} words, {{value.anchors}} anchors.</p>{{/if}}"
+    "{{#if value}}<p class='lead'>The text: <strong>{{value.title}}</strong>, {{value.words}} words, "
+    "{{value.anchors}} anchors.</p>{{/if}}"
 )

@@ -1,0 +1,219 @@
+"""Comparing: what is written, what would be said next, what was measured; over a real finished run."""
+
+import dataclasses
+from contextlib import nullcontext
+from functools import partial
+
+import pytest
+from finished_run import DRAFT, HOSTILE, finished  # noqa: F401
+from tiny_models import tiny_llama
+from tokenizers_for_tests import byte_level_bpe
+
+from unlearning.errors import InputError, PromptError, SettingsError
+from unlearning.evaluation import recorded
+from unlearning.methods.examples import StoredExamples
+from unlearning.models.generation import generate
+from unlearning.text.translation import Mask
+from unlearning.training.stages import open_roles
+from unlearning.ui import asking, inspector, nexts, plots, writing
+from unlearning.ui.asking import Wishes
+from unlearning.ui.host import ModelHost
+from unlearning.ui.jobs import Job
+from unlearning.ui.writing import Column, write_together
+
+PROMPT = "The keeper counted the"
+
+
+@pytest.fixture(scope="module")
+def work(finished):
+    return open_roles(finished)
+
+
+@pytest.fixture
+def host(finished):
+    return ModelHost(finished.parents[1])
+
+
+def job():
+    return Job("test", lambda job: None)
+
+
+# --- writing ---
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_columns_write_what_generation_writes(temperature):
+    tokenizer = byte_level_bpe()
+    models = [tiny_llama(tokenizer, seed=seed) for seed in (0, 1)]
+    columns = [Column(partial(nullcontext, model), PROMPT) for model in models]
+    write_together(columns, tokenizer, 12, temperature, seed=5)
+    for model, column in zip(models, columns, strict=True):
+        assert column.text == generate(model, tokenizer, [PROMPT], 12, temperature, seed=5)[0].removesuffix("\ufffd")
+
+
+def test_columns_grow_together_and_stop_when_told():
+    tokenizer = byte_level_bpe()
+    columns = [Column(partial(nullcontext, tiny_llama(tokenizer, seed=seed)), PROMPT) for seed in (0, 1)]
+    lengths = []
+
+    def show(share):
+        lengths.append([len(column.new) for column in columns])
+        if share > 0.4:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        write_together(columns, tokenizer, 30, 0.0, 0, show)
+    assert len(lengths) > 2 and all(abs(a - b) <= writing.IN_TURN for a, b in lengths) and lengths[-1][0] < 30
+
+
+@pytest.mark.parametrize(("tokens", "temperature"), [(0, 0.0), (writing.LONGEST + 1, 0.0), (5, -0.1), (5, 9.0)])
+def test_wishes_out_of_bounds_are_refused(tokens, temperature):
+    with pytest.raises(SettingsError):
+        writing.check_wishes(tokens, temperature)
+
+
+def test_every_column_of_a_run_is_written(finished, host):
+    wishes = Wishes("Alice said", tuple(asking.ROLES), finished.name, 6, 0.0, 0)
+    columns = asking.columns_of(finished.parents[1], finished, wishes)
+    assert [column["key"] for column in columns] == [
+        "baseline", "unlearned", "reinforced", "never_taught", "prompt_only", "other",
+    ]  # fmt: skip
+    texts = asking.write(host, finished.name, wishes, job())["columns"]
+    assert len(texts) == len(columns) and all(text["text"] or text["ended"] for text in texts)
+    by_key = dict(zip([column["key"] for column in columns], texts, strict=True))
+    assert by_key["unlearned"] == by_key["other"]  # the same model, the same dice
+    with pytest.raises(InputError):
+        asking.columns_of(finished.parents[1], finished, dataclasses.replace(wishes, roles=(), other=""))
+
+
+# --- the next word ---
+
+
+def test_generic_target_is_the_stored_label(work):
+    """What the page shows as generic target is what the run was trained on, place by place."""
+    label = work.settings.label
+    stored = StoredExamples(work.stage_folder("label") / "labels")
+    compared = 0
+    for index in (0, 2):
+        prepared = nexts.prepare_text(work, work.blocks[0][index].text, index)
+        example = stored[index]
+        for row in range(0, len(example.positions), 17):
+            place = nexts.look_at(work, prepared, int(example.positions[row]))
+            probs = nexts.generic(place, label, label.alpha)
+            assert place.mask == Mask.LABELLED
+            top = probs.topk(3)
+            weights = example.target_probs[row].astype("float32")
+            kept = dict(zip(example.target_ids[row].tolist(), weights.tolist(), strict=True))
+            share = sum(float(probs[token]) for token in kept)
+            for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True):
+                assert kept.get(token, 0) == pytest.approx(p / share, rel=0.05, abs=2e-3)
+                compared += 1
+    assert compared > 10
+
+
+def test_alpha_zero_is_the_baseline_on_the_translation_but_for_what_is_suppressed(work):
+    prepared = nexts.prepare_text(work, work.blocks[0][0].text)
+    position = next(i for i, why in enumerate(prepared.mask) if why == Mask.LABELLED and i > 5)
+    place = nexts.look_at(work, prepared, position)
+    ratio = nexts.generic(place, work.settings.label, 0.0) / place.translated[0].softmax(-1)
+    same = (ratio / ratio.median() - 1).abs() < 1e-3
+    draw = prepared.draws[0]
+    suppressed = {token for start, tokens in draw.suppress if start <= position for token in tokens}
+    assert {i for i, kept in enumerate(same.tolist()) if not kept} <= suppressed | set(prepared.forbidden.values())
+
+
+def test_table_has_every_roles_likeliest_tokens(work):
+    found = nexts.next_table(work, "Alice sat down by the", following=" Rabbit hole")
+    assert found["roles"] == ["baseline", "reinforced", "generic", "unlearned"]
+    assert found["actual"] in [row["token"] for row in found["rows"]]
+    for row in found["rows"]:
+        assert set(row["p"]) == set(found["roles"]) and all(0 <= p <= 1 for p in row["p"].values())
+    heights = [max(row["p"].values()) for row in found["rows"]]
+    assert heights == sorted(heights, reverse=True)
+
+
+@pytest.mark.parametrize("text", ["", HOSTILE, "\u202e\u200b", "x" * 5000, "The White Rabbit"])
+def test_any_prompt_is_answered_or_refused_in_words(work, text):
+    try:
+        found = nexts.next_table(work, text)
+    except PromptError:
+        assert text == ""
+    else:
+        assert found["rows"]
+
+
+def test_pinned_token_of_a_watched_prompt_has_its_curve(finished, host):
+    curve = next(c for c in recorded.curves(finished) if c.kind == "probe" and HOSTILE not in c.prompt + c.target)
+    found = asking.say_next(host, finished, f"Before that. {curve.prompt}", curve.target, job())
+    assert found["curve"]["recorded"] and found["curve"]["points"] == curve.points
+    other = asking.say_next(host, finished, "Something else that was", " never", job())
+    assert not other["curve"]["recorded"] and len(other["curve"]["points"]) == 2
+
+
+def test_strip_of_a_run_compares_before_and_after(finished, host):
+    found = asking.read_text(host, finished, f"Alice met the White Rabbit. {HOSTILE}", job())
+    assert found["roles"] == ["baseline", "unlearned"] and len(found["kl"]) == len(found["tokens"])
+    assert "".join(found["tokens"]).endswith(HOSTILE)
+
+
+# --- what was measured ---
+
+
+def test_before_and_after_is_what_the_evaluation_wrote(finished):
+    found = recorded.before_and_after(finished)
+    assert {one["kind"] for one in found} == {"probe", "control"} and all(0 <= one["after"] <= 1 for one in found)
+    by_role = recorded.measured(finished)
+    row = by_role["unlearned"]["probes"][2]
+    same = next(one for one in found if one["prompt"] == row["prompt"])
+    assert same["after"] == row["targets"][0]["p"]
+    assert recorded.evaluation(finished)["verdicts"]["forgotten"]["answer"] in ("yes", "partly", "no", "unknown")
+
+
+def test_figures_hold_every_point_and_no_markup(finished):
+    figure = plots.scatter(recorded.before_and_after(finished)).to_dict()
+    points = sum(len(trace["x"]) for trace in figure["data"] if trace["mode"] == "markers")
+    assert points == len(recorded.before_and_after(finished))
+    assert "<script" not in str(figure["data"]) and "<img" not in str(figure["data"])
+
+
+# --- the inspector ---
+
+
+def test_block_shows_masks_and_translation(finished, host, work):
+    found = inspector.read_block(host, finished, 1, job())
+    assert "".join(found["tokens"]) == work.blocks[0][1].text and len(found["masks"]) == len(found["tokens"])
+    assert sum(found["counts"]) == len(found["tokens"])
+    positions = StoredExamples(work.stage_folder("label") / "labels")[1].positions - found["front"]
+    labelled = [i for i, mask in enumerate(found["masks"]) if mask == Mask.LABELLED]
+    assert labelled == [i for i in positions.tolist() if 0 <= i < len(found["tokens"]) - 1]
+    assert any(piece is not None for piece in found["piece"])
+    assert inspector.read_block(host, finished, 999, job())["index"] == found["count"] - 1
+
+
+def test_place_shows_its_label_and_the_slider_recomputes(finished, host, work):
+    kept = inspector.Kept()
+    example = StoredExamples(work.stage_folder("label") / "labels")[0]
+    front = inspector.read_block(host, finished, 0, job())["front"]
+    found = inspector.read_place(host, finished, kept, 0, int(example.positions[3]) - front, job())
+    assert found["roles"] == ["baseline", "translated", "reinforced", "generic"] and found["label"]
+    stored = dict(zip(example.target_ids[3].tolist(), example.target_probs[3].tolist(), strict=True))
+    assert found["label"][0][1] == pytest.approx(max(stored.values()), rel=0.01)
+    assert kept.table(found["key"], found["used"])["rows"] == found["rows"]
+    assert kept.table(found["key"], 50)["rows"] != found["rows"]
+    assert "error" in kept.table("nonsense", 1) and "error" in kept.table(found["key"], "x")
+    assert "error" in kept.table(found["key"], -1)
+
+
+def test_only_the_last_places_are_kept(work):
+    kept = inspector.Kept()
+    prepared = nexts.prepare_text(work, "Alice ran after the Rabbit")
+    place = nexts.look_at(work, prepared, 3)
+    shown = inspector.Shown(place, work.settings.label, work.family.tokenizer, [1, 2], [])
+    keys = [kept.keep(shown) for _ in range(inspector.PLACES_KEPT + 1)]
+    assert "error" in kept.table(keys[0], 1) and "rows" in kept.table(keys[-1], 1)
+
+
+def test_draft_of_the_tests_is_one():
+    from unlearning.ui.drafts import ID
+
+    assert ID.fullmatch(DRAFT)
