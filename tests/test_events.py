@@ -161,7 +161,7 @@ with EventWriter(Path({str(tmp_path)!r})) as events:
 
 def test_timeline_replaces_what_was_done_again():
     def step(number, loss):
-        return {"seq": 0, "kind": "step", "stage": "finetune", "step": number, "loss": loss}
+        return {"seq": 0, "kind": "step", "stage": "finetune", "step": number, "loss": loss, "role": None}
 
     def probe(number, p):
         return {"seq": 0, "kind": "probe", "stage": "finetune", "step": number, "p": p}
@@ -174,9 +174,14 @@ def test_timeline_replaces_what_was_done_again():
     assert any(event["kind"] == "note" for event in kept)
 
 
-def test_timeline_keeps_other_stages():
+def test_timeline_keeps_other_stages_roles_and_counts_of_progress():
     events = [{"kind": "step", "stage": stage, "step": n} for stage in ("teach", "reinforce") for n in (1, 2, 3)]
+    events += [{"kind": "step", "stage": "evaluate", "role": role, "step": n} for role in "ab" for n in (1, 2)]
     assert timeline(events) == events
+    # a stage that first prepares something counts that too, from one again after every resume
+    prepares = [{"kind": "step", "stage": "teach", "step": n} for n in (1, 2)]
+    trains = [{"kind": "step", "stage": "teach", "step": n, "loss": 0.5} for n in (1, 2, 3, 4)]
+    assert timeline(prepares + trains[:3] + prepares + trains[2:]) == trains[:2] + prepares + trains[2:]
 
 
 def test_seconds_worked_adds_the_attempts():

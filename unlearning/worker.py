@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,10 +26,11 @@ from unlearning.runs.budget import compare_with_budget
 from unlearning.runs.durable import folder_bytes, read_json_or_empty, remove_file, write_json
 from unlearning.runs.ending import MARK
 from unlearning.runs.events import EventWriter, read, seconds_worked
-from unlearning.runs.failures import Failure, explain
+from unlearning.runs.failures import Failure, explain, is_out_of_memory
 from unlearning.runs.locks import WORKER_LOCK, take
 from unlearning.runs.progress import progress
 from unlearning.runs.record import check_inputs, read_config, read_settings
+from unlearning.runs.store import HARDWARE
 
 FAILED, BUSY, ASKED_TO_END = 1, 75, 76
 
@@ -73,10 +75,18 @@ def work(folder: Path) -> int:
         if isinstance(error, SystemExit) and stop.terminated:
             return ASKED_TO_END
         traceback.print_exc()
-        config = read_json_or_empty(folder / "config.json")
-        settings, budget = config.get("settings", {}), config.get("budget") or {}
-        _say_failed(folder, explain(error, settings, progress(folder, config).stage, budget))
+        _say_failed(folder, _explained(folder, error))
         return FAILED
+
+
+def _explained(folder: Path, error: BaseException) -> Failure:
+    """What to tell of an error, with what is known of the run's settings and memory."""
+    config, hardware = read_json_or_empty(folder / "config.json"), read_json_or_empty(folder / HARDWARE)
+    if is_out_of_memory(error):
+        with suppress(OSError):
+            (folder / HARDWARE).unlink()  # so that the next attempt chooses its passes anew
+    budget = {"pass_blocks": hardware.get("batch_hint")} | (config.get("budget") or {})
+    return explain(error, config.get("settings", {}), progress(folder, config).stage, budget)
 
 
 class StopRequest:

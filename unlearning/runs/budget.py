@@ -1,22 +1,30 @@
 """What a run will cost on this machine: tokens, steps, memory, disk and time, before it is started.
 
 Pure arithmetic over three things: the settings, how much text there is (`Workload`) and what this machine can do
-(`Speeds`, measured by `unlearning.training.calibration` in some seconds). Times are those of one device.
+(`Speeds`, measured by `unlearning.training.calibration` in some seconds, see `runs.speeds`). On one device:
 
     training stage   every block once an epoch; every token costs 1 / train_tokens_per_s
     label            one pass of the baseline per draw and one of the reinforced model over every block
-    evaluate         every role reads the texts, the prompts and writes the completions
-    peak memory      resident + the largest pass: pass_blocks · block tokens · train_bytes_per_token
+    evaluate         every role reads the texts and the prompts and writes the completions
+    peak memory      resident + a pass: pass_blocks · tokens of a block · train_bytes_per_token
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from unlearning.config import FinetuneSettings, Settings, TrainSettings
+from unlearning.config import Settings, TrainSettings
+
+USUAL_BLOCK = 256
+BLOCK_FILL = 0.93  # a block ends at a sentence, so it is not full
+MOST_MEASURED = 12  # blocks of each text that the evaluation reads
+SAMPLES = 5  # completions written while fine-tuning …
+ALONE = 8  # … one at a time, which is so many times slower than in a batch
 
 
 @dataclass(frozen=True)
@@ -52,25 +60,31 @@ class Speeds:
 
     Attributes:
         train_tokens_per_s: Forward, backward and optimiser step.
-        forward_tokens_per_s: Reading with labels or losses, without gradients.
+        label_tokens_per_s: One pass of a model with its likeliest tokens at every position.
+        score_tokens_per_s: One pass with the probability of every token.
         generate_tokens_per_s: New tokens, in a batch as the evaluation uses it.
         probe_s: Seconds to measure one prompt.
-        load_s: Seconds until the model is in memory.
-        resident_bytes: Memory before the first pass, weights and optimiser included.
+        load_s: Seconds until the process works with the model in memory.
+        resident_bytes: Memory between passes: weights, one role in training, its optimiser.
+        floor_bytes: Most memory that loading and measuring took.
         train_bytes_per_token: What a training pass holds for each token in it.
         pass_blocks: Blocks in one pass where the settings leave that open.
-        role_bytes: On disk, one role's adapter or weights.
+        role_bytes: One role's adapter or weights, in memory and on disk.
+        bytes_per_token: Of text in UTF-8.
     """
 
     train_tokens_per_s: float
-    forward_tokens_per_s: float
+    label_tokens_per_s: float
+    score_tokens_per_s: float
     generate_tokens_per_s: float
     probe_s: float
     load_s: float
     resident_bytes: float
+    floor_bytes: float
     train_bytes_per_token: float
     role_bytes: float
-    pass_blocks: int = 4
+    bytes_per_token: float
+    pass_blocks: int
 
 
 @dataclass(frozen=True)
@@ -115,66 +129,70 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
     """
     stages: dict[str, StageCost] = {}
     if settings.teach is not None:
-        stages["teach"] = _training(settings.teach, work.all_blocks, work.all_tokens, speeds)
+        stages["teach"] = _training(settings.teach, work.all_blocks, work.all_tokens, work, speeds)
     if settings.label.use_reinforced:
-        stages["reinforce"] = _training(settings.reinforce, work.kept_blocks, work.kept_tokens, speeds)
+        stages["reinforce"] = _training(settings.reinforce, work.kept_blocks, work.kept_tokens, work, speeds)
     stages["label"] = _labelling(settings, work, speeds)
     stages["finetune"] = _finetuning(settings, work, speeds, extra_steps)
     stages["evaluate"] = _evaluation(settings, work, speeds)
     pass_blocks = _largest_pass(settings, work, speeds)
     pass_bytes = pass_blocks * work.kept_tokens / max(1, work.kept_blocks) * speeds.train_bytes_per_token
     made = sum(name in stages for name in ("teach", "reinforce", "finetune"))
+    others = made - 1 + work.taught  # roles that are kept beside the one in training
     # per training stage the role and two checkpoints of weights and two optimiser moments
     disk = made * speeds.role_bytes * (1 + 2 * 3) + work.kept_tokens * settings.label.top_k * 6
     return Budget(
         stages=stages,
         seconds=speeds.load_s + sum(stage.seconds for stage in stages.values()),
-        peak_bytes=speeds.resident_bytes + pass_bytes,
+        peak_bytes=max(speeds.floor_bytes, speeds.resident_bytes + others * speeds.role_bytes + pass_bytes),
         pass_bytes=pass_bytes,
         pass_blocks=pass_blocks,
         disk_bytes=disk,
     )
 
 
-def _training(settings: TrainSettings, blocks: int, tokens: int, speeds: Speeds) -> StageCost:
-    steps = settings.epochs * math.ceil(blocks / settings.batch_blocks)
-    read = settings.epochs * tokens
-    return StageCost(read, steps, read / speeds.train_tokens_per_s)
+def _training(
+    settings: TrainSettings, blocks: int, tokens: int, work: Workload, speeds: Speeds, extra_steps: int = 0
+) -> StageCost:
+    """A training stage, and before it one pass over the retain text where it is to stay close on that."""
+    planned = settings.epochs * math.ceil(blocks / settings.batch_blocks)
+    steps = planned + extra_steps
+    read = settings.epochs * tokens * steps / max(1, planned)
+    before = 0.0
+    if _retains(settings, work):
+        read += steps * settings.retain_blocks * work.retain_tokens / work.retain_blocks
+        before = work.retain_tokens / speeds.label_tokens_per_s
+    return StageCost(round(read), steps, read / speeds.train_tokens_per_s + before)
 
 
 def _labelling(settings: Settings, work: Workload, speeds: Speeds) -> StageCost:
-    passes = settings.label.draws + settings.label.use_reinforced
-    read = passes * work.kept_tokens + (work.retain_tokens if _retains(settings.finetune, work) else 0)
-    return StageCost(read, work.kept_blocks + work.retain_blocks, read / speeds.forward_tokens_per_s)
+    read = (settings.label.draws + settings.label.use_reinforced) * work.kept_tokens
+    return StageCost(read, work.kept_blocks, read / speeds.label_tokens_per_s)
 
 
 def _finetuning(settings: Settings, work: Workload, speeds: Speeds, extra_steps: int) -> StageCost:
-    own, watch = settings.finetune, settings.evaluation
-    plain = _training(own, work.kept_blocks, work.kept_tokens, speeds)
-    steps = plain.steps + extra_steps
-    forget = plain.tokens * steps / max(1, plain.steps)
-    retain = 0.0
-    if _retains(own, work):
-        retain = steps * own.retain_blocks * work.retain_tokens / work.retain_blocks
-    looks = 1 + steps / watch.every_steps if watch.every_steps else 1
-    samples = 4 * watch.completion_tokens / speeds.generate_tokens_per_s if watch.every_steps else 0.0
+    watch = settings.evaluation
+    plain = _training(settings.finetune, work.kept_blocks, work.kept_tokens, work, speeds, extra_steps)
+    if not watch.every_steps or not watch.watch or not work.prompts:
+        return plain
+    looks = 1 + plain.steps / watch.every_steps
+    samples = SAMPLES * watch.completion_tokens * ALONE / speeds.generate_tokens_per_s
     watching = looks * min(watch.watch, work.prompts) * speeds.probe_s + samples
-    read = forget + retain
-    return StageCost(round(read), steps, read / speeds.train_tokens_per_s + watching)
+    return StageCost(plain.tokens, plain.steps, plain.seconds + watching)
 
 
 def _evaluation(settings: Settings, work: Workload, speeds: Speeds) -> StageCost:
-    taught = work.taught or settings.teach is not None
-    roles = 2 + settings.label.use_reinforced + taught
-    texts = work.kept_tokens + work.held_out_tokens + work.unrelated_tokens
+    """Every role: a look at the prompts, passes over some blocks of three texts, completions and a pass over these."""
+    roles = 2 + settings.label.use_reinforced + (work.taught or settings.teach is not None)
+    most = MOST_MEASURED * work.kept_tokens / max(1, work.kept_blocks)
+    texts = sum(min(most, tokens) for tokens in (work.kept_tokens, work.held_out_tokens, work.unrelated_tokens))
     written = min(settings.evaluation.completions, work.completions) * settings.evaluation.completion_tokens
-    seconds = (
-        texts / speeds.forward_tokens_per_s + work.prompts * speeds.probe_s + written / speeds.generate_tokens_per_s
-    )
-    return StageCost(roles * (texts + written), roles, roles * seconds)
+    seconds = (texts + 1.5 * written) / speeds.score_tokens_per_s + written / speeds.generate_tokens_per_s
+    seconds += 2 * work.prompts * speeds.probe_s  # their targets, and their likeliest next tokens
+    return StageCost(round(roles * (texts + written)), roles, roles * seconds)
 
 
-def _retains(settings: FinetuneSettings, work: Workload) -> bool:
+def _retains(settings: TrainSettings, work: Workload) -> bool:
     return bool(settings.retain_weight and settings.retain_blocks and work.retain_blocks)
 
 
@@ -184,6 +202,50 @@ def _largest_pass(settings: Settings, work: Workload, speeds: Speeds) -> int:
     if settings.label.use_reinforced:
         used.append(settings.reinforce)
     return max(min(train.pass_blocks or speeds.pass_blocks, train.batch_blocks) for train in used)
+
+
+def workload_of(settings: Settings, inputs: Mapping[str, str | bytes | Path], bytes_per_token: float) -> Workload:
+    """How much a run of these inputs has to do; token counts from the texts' sizes.
+
+    Args:
+        settings: Of the run.
+        inputs: As `store.create` takes them.
+        bytes_per_token: Of the calibration.
+    """
+
+    def tokens(name: str) -> int:
+        return round(len(_content(inputs.get(name, b""))) / bytes_per_token)
+
+    length = (settings.text.block_tokens or USUAL_BLOCK) * BLOCK_FILL
+    everything, retain = tokens("text.txt"), tokens("retain.txt")
+    kept = min(round(everything * (1 - settings.text.held_out)), settings.text.max_tokens or everything)
+    return Workload(
+        all_blocks=math.ceil(everything / length),
+        all_tokens=everything,
+        kept_blocks=math.ceil(kept / length),
+        kept_tokens=kept,
+        held_out_tokens=round(everything * settings.text.held_out),
+        retain_blocks=math.ceil(retain / length),
+        retain_tokens=retain,
+        unrelated_tokens=tokens("unrelated.txt"),
+        prompts=_entries(inputs.get("probes.json", b"[]")),
+        completions=_entries(inputs.get("completions.json", b"[]")),
+        taught="taught" in inputs,
+    )
+
+
+def _content(value: str | bytes | Path) -> bytes:
+    if isinstance(value, Path):
+        return value.read_bytes()
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value
+
+
+def _entries(value: str | bytes | Path) -> int:
+    try:
+        found = json.loads(_content(value))
+    except ValueError:
+        return 0
+    return len(found) if isinstance(found, list) else 0
 
 
 def compare_with_budget(spent: Mapping[str, float], budget: Mapping[str, Any]) -> str:

@@ -147,25 +147,33 @@ def timeline(events: Iterable[Event]) -> list[Event]:
     """The story without what was done twice.
 
     A worker that died after its newest checkpoint does some steps again when it resumes. Later events of a
-    stage replace earlier ones of the same stage at the same or a later step, so that a curve drawn from the
-    result never runs backwards.
+    series replace earlier ones at the same or a later step, so that a curve drawn from the result never runs
+    backwards. A series is a stage (and role); within it, steps of training and steps that only count progress
+    (they have no loss) are two.
     """
     kept: list[Event] = []
-    newest: dict[str, int] = {}
+    newest: dict[Series, int] = {}
     for event in events:
-        stage, step = event.get("stage"), event.get("step")
-        if isinstance(stage, str) and isinstance(step, int):
+        step, series = event.get("step"), _series(event)
+        if isinstance(step, int):
             first_redone = step if event["kind"] == "step" else step + 1  # a probe follows the step it measures
-            if first_redone <= newest.get(stage, -1):
-                kept = [old for old in kept if not _superseded(old, stage, first_redone)]
-            newest[stage] = step
+            if first_redone <= newest.get(series, -1):
+                kept = [old for old in kept if not (_series(old) == series and _step(old) >= first_redone)]
+            newest[series] = step
         kept.append(event)
     return kept
 
 
-def _superseded(old: Event, stage: str, step: int) -> bool:
-    old_step = old.get("step")
-    return old.get("stage") == stage and isinstance(old_step, int) and old_step >= step
+Series = tuple[Any, Any, bool]
+
+
+def _series(event: Event) -> Series:
+    return event.get("stage"), event.get("role"), event.get("kind") == "step" and "loss" not in event
+
+
+def _step(event: Event) -> int:
+    step = event.get("step")
+    return step if isinstance(step, int) else -1
 
 
 def seconds_worked(events: Iterable[Event]) -> float:

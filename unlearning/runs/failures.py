@@ -15,7 +15,8 @@ from unlearning.runs.durable import explain_disk_error
 Failure = dict[str, str]  # {"error": class name, "message", "hint"}
 
 _MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
-_DISK_WORDS = ("no space left on device", "disk quota exceeded", "os error 28")  # libraries that hide the errno
+# Libraries that hide the errno; the last two are how torch.save says that it could not write.
+_DISK_WORDS = ("no space left on device", "disk quota exceeded", "os error 28", "unexpected pos", "pytorchstreamwriter")
 _NETWORK_HINT = "Check the connection, or use a model that is on this machine already; then resume the run."
 _REPORT_HINT = "The last lines of output.log in the run's folder say where; the run can be resumed once it is mended."
 

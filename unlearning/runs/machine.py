@@ -112,6 +112,12 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def name() -> str:
+    """Processor, cores and cards in one line: two machines of this name compute alike."""
+    found = hardware()
+    return " · ".join(map(str, (found["processor"], found["cores"], *found["gpus"])))
+
+
 def _processor_name() -> str:
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)

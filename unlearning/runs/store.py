@@ -10,7 +10,8 @@
         exit.json       how the last worker ended when it could not say so itself (written by the scheduler)
         worker.lock     locked by the kernel while a worker lives
         worker.json     that worker's process and device
-        resolved.json   versions and hardware that the last attempt ran with
+        resolved.json   versions and machine that the last attempt ran with
+        hardware.json   device, number format, threads and passes, as its first attempt chose them
         more.json       further fine-tuning steps asked for after the end
         events.jsonl    what it told;   output.log   what its process printed
         stages/*/       each stage's artefacts; its stage.json last
@@ -40,6 +41,7 @@ from unlearning.runs.locks import WORKER_LOCK, held, take
 from unlearning.runs.record import make_config, read_config, read_settings
 
 LONGEST_NAME = 255
+HARDWARE = "hardware.json"
 INPUTS = (
     "text.txt", "anchors.json", "probes.json", "retain.txt",
     "completions.json", "themes.txt", "unrelated.txt", "taught",

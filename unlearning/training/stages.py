@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from unlearning.config import Settings, TeachSettings, TrainSettings
-from unlearning.errors import InputError, RunDamagedError
+from unlearning.errors import InputError
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import target_probabilities
 from unlearning.methods.examples import Example, StoredExamples, next_token_example, save_examples
@@ -25,7 +26,11 @@ from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
 from unlearning.models.hardware import Hardware, choose_hardware
 from unlearning.models.loading import encode
+from unlearning.runs import machine
+from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.queue import extra_steps
+from unlearning.runs.record import read_settings
+from unlearning.runs.store import HARDWARE
 from unlearning.text.anchors import Dictionary, load_dictionary
 from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
 from unlearning.text.occurrences import find_occurrences
@@ -124,6 +129,7 @@ def execute(
         `{"state": "succeeded" | "cancelled", "stages": {...}, "evaluation": {...}}`.
     """
     work = open_work(folder, report, should_stop, checkpoint_seconds)
+    write_json(folder / HARDWARE, asdict(work.hardware) | {"machine": machine.name()})
     try:
         for stage in plan(work.settings):
             run_stage(work, stage)
@@ -142,11 +148,8 @@ def open_work(
     checkpoint_seconds: float = 60.0,
 ) -> Work:
     """Read a run's settings and load its model, with the taught adapter if the run brings one."""
-    try:
-        settings = Settings.model_validate(json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"])
-    except (OSError, ValueError, KeyError) as error:
-        raise RunDamagedError(f"The settings of the run in {folder} cannot be read: {error}.", "Start a new run.") from None
-    hardware = choose_hardware(settings.model)
+    settings = read_settings(folder)
+    hardware = _hardware_it_began_with(folder, choose_hardware(settings.model))
     for line in hardware.describe():
         report("note", message=line)
     family = open_family(settings.model, hardware, report)
@@ -154,6 +157,18 @@ def open_work(
     if (folder / "taught").is_dir():
         family.load("taught", folder / "taught")
     return work
+
+
+def _hardware_it_began_with(folder: Path, now: Hardware) -> Hardware:
+    """A run that is resumed on the same machine keeps the number format, threads and passes of its first attempt.
+
+    Each of them is chosen from what the machine has to spare at the moment, and each changes the last bits of a loss.
+    """
+    kept = read_json_or_empty(folder / HARDWARE)
+    if (kept.get("device"), kept.get("machine")) != (now.device, machine.name()):
+        return now
+    same = ("dtype", "threads", "batch_hint", "block_hint")
+    return replace(now, **{name: kept[name] for name in same if name in kept})
 
 
 def open_roles(folder: Path, report: Report = lambda kind, **fields: None) -> Work:
@@ -295,6 +310,7 @@ def _train(
     terms = [term]
     if (folder / "retain").is_dir():
         terms.append(Term("retain", StoredExamples(folder / "retain"), settings.retain_weight, settings.retain_blocks))
+    _seed(f"{work.settings.seed}/{stage}")
     outcome: Outcome = train(
         work.family.create(role), terms, settings,
         stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
@@ -307,6 +323,13 @@ def _train(
     if outcome.done < outcome.steps:
         raise Stopped
     return {"steps": outcome.steps, "tokens": outcome.tokens}
+
+
+def _seed(name: str) -> None:
+    """A new adapter begins at random: the same in a run that was resumed as in one that was not."""
+    import torch
+
+    torch.manual_seed(zlib.crc32(name.encode()))
 
 
 def _retained(work: Work, settings: TrainSettings, blocks: int, extra: int = 0) -> list[str]:

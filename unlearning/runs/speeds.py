@@ -1,0 +1,111 @@
+"""What this machine can do with a model, measured once and kept in the workspace; and a run's budget from it.
+
+No torch here: the measuring is a process of its own (`unlearning.training.calibration`), so that a page can ask.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from unlearning.config import Settings
+from unlearning.errors import ModelError, RunError
+from unlearning.runs.budget import Budget, Speeds, estimate, workload_of
+from unlearning.runs.durable import read_json_or_empty, write_json
+
+SPEEDS = "speeds.json"
+LONGEST_S = 600.0
+SAMPLE_BYTES = 20_000
+
+
+def budget(
+    workspace: Path, settings: Settings, inputs: Mapping[str, str | bytes | Path], measure: bool = True
+) -> Budget | None:
+    """What a run would take on this machine.
+
+    Args:
+        workspace: Keeps what was measured.
+        settings: Of the run.
+        inputs: As `store.create` takes them.
+        measure: Whether to measure a model that was not measured yet (some seconds); None is given otherwise.
+
+    Raises:
+        ModelError: it had to be measured and cannot be loaded.
+        RunError: measuring failed for another reason.
+    """
+    speeds = known_speeds(workspace, settings)
+    if speeds is None and measure:
+        text = inputs.get("text.txt", "")
+        sample = text.read_bytes() if isinstance(text, Path) else text.encode() if isinstance(text, str) else text
+        speeds = measured_speeds(workspace, settings, sample[:SAMPLE_BYTES].decode("utf-8", "ignore"))
+    if speeds is None:
+        return None
+    return estimate(settings, workload_of(settings, inputs, speeds.bytes_per_token), speeds)
+
+
+def known_speeds(workspace: Path, settings: Settings) -> Speeds | None:
+    """What was measured before for this model, block length and batch; None where nothing was."""
+    return _speeds(read_json_or_empty(workspace / SPEEDS).get(_key(settings)))
+
+
+def measured_speeds(workspace: Path, settings: Settings, sample: str) -> Speeds:
+    """Measure now, in another process, and keep the result.
+
+    Args:
+        workspace: Keeps it.
+        settings: Which model, device, block length and batch.
+        sample: Some of the text, for its bytes per token.
+
+    Raises:
+        ModelError, RunError: as `budget`.
+    """
+    workspace.mkdir(parents=True, exist_ok=True)
+    root = str(Path(__file__).resolve().parents[2])
+    environment = dict(os.environ) | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    order = json.dumps({"settings": settings.model_dump(mode="json"), "sample": sample})
+    with tempfile.TemporaryDirectory() as place, open(Path(place) / "output", "w+b") as output:
+        answer = Path(place) / "speeds.json"
+        command = [sys.executable, "-P", "-m", "unlearning.training.calibration", str(answer)]
+        try:
+            subprocess.run(
+                command, input=order.encode(), stdout=output, stderr=output, timeout=LONGEST_S, env=environment
+            )
+        except subprocess.TimeoutExpired:
+            raise RunError("Measuring this machine took too long.", "Choose a smaller model.") from None
+        found = read_json_or_empty(answer)
+    if "message" in found:
+        raise (ModelError if found.get("model") else RunError)(found["message"], found.get("hint", ""))
+    speeds = _speeds(found)
+    if speeds is None:
+        raise RunError("Measuring this machine failed: its process died.", "Memory may be short: close other programs.")
+    known = read_json_or_empty(workspace / SPEEDS)
+    write_json(workspace / SPEEDS, known | {_key(settings): asdict(speeds)})
+    return speeds
+
+
+def _speeds(value: object) -> Speeds | None:
+    names = {field.name for field in fields(Speeds)}
+    if not isinstance(value, dict) or not names <= value.keys():
+        return None
+    return Speeds(**{name: value[name] for name in names})
+
+
+def _key(settings: Settings) -> str:
+    """What speed depends on."""
+    model, text = settings.model, settings.text
+    parts = (
+        model.name,
+        model.mode,
+        model.rank,
+        model.device,
+        model.dtype,
+        text.block_tokens,
+        settings.finetune.pass_blocks,
+    )
+    return " · ".join(map(str, parts))
