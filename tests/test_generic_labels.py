@@ -39,7 +39,9 @@ TEXTS = [
     "keeper keeper",
 ]
 
-PAPER = LabelSettings(alpha=5.0, logits="raw", target="argmax", inner_alignment="none", forbid_anchors=False)
+PAPER = LabelSettings(
+    alpha=5.0, logits="raw", target="argmax", margin=0.0, inner_alignment="none", forbid_anchors=False
+)
 
 
 def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0, forbid=False):
@@ -299,7 +301,7 @@ def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokeni
     baseline, reinforced = models(tokenizer)
     (example,) = build(tokenizer, LabelSettings(top_k=1000), texts=TEXTS[:1])
     with torch.inference_mode():
-        expected = reference_labels(TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", forbid=True)
+        expected = reference_labels(TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", margin=0.5, forbid=True)
     differences = [
         abs(float(probs[int(token)]) - float(p))
         for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)

@@ -129,7 +129,7 @@ class LabelSettings(Section):
     top_k: int = Field(64, ge=1, le=1024, description="Tokens kept of each soft label.")
     temperature: float = Field(1.0, gt=0, le=10, description="Soft labels only: above 1 flatter, below 1 sharper.")
     margin: float = Field(
-        0.0,
+        0.5,
         ge=0,
         le=20,
         description="A token is pushed down only for what it rose beyond this (in nats for centred logits): small rises are noise. The paper: 0.",
@@ -152,15 +152,24 @@ class LabelSettings(Section):
     use_anchors: bool = Field(True, description="Off: reinforcement only (the paper's ablation).")
 
 
+class ReinforceSettings(TrainSettings):
+    epochs: int = Field(2, ge=1, le=100, description="Times through the blocks.")
+    learning_rate: float = Field(6e-4, gt=0, le=1, description="Step size of AdamW.")
+    batch_blocks: int = Field(2, ge=1, le=4096, description="Blocks in one optimiser step. The paper: 128.")
+
+
 class FinetuneSettings(TrainSettings):
+    epochs: int = Field(4, ge=1, le=100, description="Times through the blocks: more forgets more and costs more.")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="Step size of AdamW.")
+    batch_blocks: int = Field(2, ge=1, le=4096, description="Blocks in one optimiser step. The paper: 128.")
     retain_weight: float = Field(
-        1.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL divergence). The paper: 0."
+        3.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL). The paper: 0."
     )
     retain_blocks: int = Field(
         2, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
     )
     where: Literal["all", "changed"] = Field(
-        "all",
+        "changed",
         description="all trains on every labelled position (the paper); changed only where the generic label differs from what the baseline would say anyway.",
     )
 
@@ -185,7 +194,7 @@ class Settings(Section):
     teach: TeachSettings | None = Field(
         None, description="Fine-tune the model on the text first, so that it has something to forget."
     )
-    reinforce: TrainSettings = TrainSettings()
+    reinforce: ReinforceSettings = ReinforceSettings()
     label: LabelSettings = LabelSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -199,15 +208,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reinforce": {
             "epochs": 3, "learning_rate": 3e-6, "batch_blocks": 128, "clip_norm": None,
         },
-        "label": {"logits": "raw", "target": "argmax", "inner_alignment": "none", "forbid_anchors": False},
+        "label": {"logits": "raw", "target": "argmax", "margin": 0.0, "inner_alignment": "none", "forbid_anchors": False},
         "finetune": {
             "epochs": 2, "learning_rate": 1e-6, "batch_blocks": 128, "clip_norm": None,
-            "retain_weight": 0.0, "retain_blocks": 0,
+            "retain_weight": 0.0, "retain_blocks": 0, "where": "all",
         },
     },
     "gentle": {"finetune": {"epochs": 2}},
     "standard": {},
-    "thorough": {"finetune": {"epochs": 6}},
+    "thorough": {"reinforce": {"epochs": 3}, "finetune": {"epochs": 8, "retain_weight": 4.0}},
 }  # fmt: skip
 
 
