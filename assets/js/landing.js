@@ -30,7 +30,7 @@ if (!record) {
 
   /* --- time --- */
   const chart = curves({ height: 210, label: "Probability of the right word over training" });
-  const slider = node("input", { type: "range", min: "0", max: String(last), value: "0", step: "1", "aria-label": "Training step", oninput: (event) => { pause(); show(Number(event.target.value)); } });
+  const slider = node("input", { type: "range", min: "0", max: String(last), value: "0", step: "1", "aria-label": "Training step", oninput: (event) => { const to = Number(event.target.value); pause(); show(to); } });
   const stepText = node("span", { class: "step-text" });
   const play = node("button", { type: "button", class: "primary play", onclick: () => (state.playing ? pause() : start()) });
   const controls = node("div", { class: "controls" },

@@ -51,6 +51,7 @@ class Context:
         workspace: The folder that holds all runs.
         drafts: Everybody's unfinished work.
         host: Models to look at, shared by everybody.
+        recorded: The folder of recorded runs, one of which plays on the first page.
         where: Component: the address bar. Its value is a `Where`.
         status: Component: the status line at the bottom. Its value is one sentence, or "" for nothing.
     """
@@ -58,6 +59,7 @@ class Context:
     workspace: Path
     drafts: DraftStore
     host: ModelHost
+    recorded: Path
     where: gr.HTML
     status: gr.HTML
 

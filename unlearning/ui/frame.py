@@ -15,7 +15,7 @@ from unlearning.errors import UnlearningError
 from unlearning.ui.context import Context, Screen
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.host import ModelHost
-from unlearning.ui.pages import component
+from unlearning.ui.pages import ASSETS, component
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,19 @@ PANELS = (
 )
 
 
-def build_app(workspace: Path) -> gr.Blocks:
-    """The whole page over the runs in `workspace`."""
+def build_app(workspace: Path, recorded: Path = ASSETS / "recorded") -> gr.Blocks:
+    """The whole page.
+
+    Args:
+        workspace: Holds the runs and everybody's drafts.
+        recorded: Holds recorded runs, one of which plays on the first page.
+    """
     with gr.Blocks(title="Forgetting Lab", delete_cache=(3600, 86400)) as page:
         where = component("nav", {}, html_template=_header(), elem_id="header")
         with gr.Tabs(elem_id="panels") as panels:
             tabs = {panel.step: gr.Tab(panel.label, id=panel.step, elem_id=f"panel-{panel.step}") for panel in PANELS}
         status = component("status", "", elem_id="status")
-        context = Context(workspace, DraftStore(workspace), ModelHost(workspace), where, status)
+        context = Context(workspace, DraftStore(workspace), ModelHost(workspace), recorded, where, status)
         for panel in PANELS:
             with tabs[panel.step]:
                 _bind(context, panel, _build(context, panel))

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.ui.context import Context, Screen
-from unlearning.ui.pages import ASSETS, component, words
+from unlearning.ui.pages import component, words
 from unlearning.ui.recording import recordings
 
 
-def build(context: Context, recorded: Path = ASSETS / "recorded") -> Screen:
+def build(context: Context) -> Screen:
     """Draw the first page."""
     words(_HERO, js=_GO, elem_id="hero")
-    component("landing", _first(recorded), elem_id="playback")
+    component("landing", _first(context.recorded), elem_id="playback")
     words(_IDEA, elem_id="idea")
     return Screen()
 

@@ -24,8 +24,8 @@ from unlearning.ui.strip import strip_value, token_strip
 
 SHOWN = 12_000  # characters of the text on the page
 STRIP = 6_000  # characters that the token strip reads
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
-WORKING = {"api_visibility": "private", "show_progress": "minimal"}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+WORKING: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
 
 
 def build(context: Context) -> Screen:

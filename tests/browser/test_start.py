@@ -1,0 +1,112 @@
+"""The frame and the first page in a real browser."""
+
+import re
+import time
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import findings
+
+STEPS = ("start", "text", "dictionary", "unlearn", "compare", "inspector", "runs")
+
+
+def arrive(page, site, query=""):
+    page.goto(site.url + query)
+    page.wait_for_selector("body[data-step]")
+    page.wait_for_selector("header.top a.brand")
+
+
+def test_the_recording_plays_and_the_guess_is_told_at_its_end(page, site):
+    arrive(page, site)
+    page.get_by_role("button", name="It falls").click()
+    expect(page.locator(".step-text")).to_have_text("step 40 of 40", timeout=20_000)
+    expect(page.locator(".guess")).to_contain_text(re.compile("“Hare” went from 80 % to .* That is what you guessed"))
+    expect(page.locator(".sentence .blank")).to_have_text("wind")
+    expect(page.locator(".written section").nth(1)).to_contain_text("wind.")
+    page.get_by_role("button", name=re.compile("what should stay")).click()
+    expect(page.locator(".sentence")).to_contain_text("The capital of France is")
+
+
+def test_the_slider_shows_any_step_from_the_keyboard(page, site):
+    arrive(page, site)
+    slider = page.get_by_role("slider", name="Training step")
+    slider.focus()
+    page.keyboard.press("End")
+    expect(page.locator(".step-text")).to_have_text("step 40 of 40")
+    page.keyboard.press("Home")
+    expect(page.locator(".step-text")).to_have_text("step 0 of 40")
+
+
+def test_every_place_has_its_address_and_the_back_button_returns(page, site):
+    arrive(page, site)
+    for step in STEPS[1:]:
+        page.locator(f"header a[data-step={step}]").click()
+        expect(page.locator(f"#panel-{step}")).to_be_visible()
+        assert f"step={step}" in page.url
+        assert page.locator("header a[aria-current]").get_attribute("data-step") == step
+    page.go_back()
+    expect(page.locator("#panel-inspector")).to_be_visible()
+    page.reload()
+    page.wait_for_selector("body[data-step=inspector]")
+    expect(page.locator("#panel-inspector")).to_be_visible()
+
+
+def test_changing_the_step_takes_less_than_a_fifth_of_a_second(page, site):
+    arrive(page, site, "?step=dictionary")
+    page.wait_for_selector(".anchor-row input")
+    arrive_at = """(step) => new Promise((done) => {
+        const began = performance.now();
+        document.querySelector(`header a[data-step=${step}]`).click();
+        const look = () => document.querySelector(`#panel-${step}`)?.offsetParent ? done(performance.now() - began) : requestAnimationFrame(look);
+        look();
+    })"""
+    page.evaluate(arrive_at, "start")
+    assert min(page.evaluate(arrive_at, step) for step in ("dictionary", "start", "dictionary", "start")) < 200
+
+
+def test_a_second_tab_and_four_at_once_show_the_same_draft(page, site, watched):
+    arrive(page, site, "?step=dictionary")
+    page.get_by_label("Use “Alice”", exact=True).click()
+    expect(page.get_by_label("Use “Alice”", exact=True)).to_have_attribute("aria-checked", "false")
+    for _ in range(3):
+        other = page.context.new_page()
+        watched.follow(other)
+        arrive(other, site, "?step=dictionary")
+        expect(other.get_by_label("Use “Alice”", exact=True)).to_have_attribute("aria-checked", "false")
+
+
+def test_nobody_sees_anothers_draft_without_its_link(page, site, browser):
+    arrive(page, site, "?step=dictionary")
+    page.get_by_label("Use “Alice”", exact=True).click()
+    expect(page.get_by_label("Use “Alice”", exact=True)).to_have_attribute("aria-checked", "false")
+    draft = page.evaluate("localStorage.getItem('forgetting-draft')")
+    stranger = browser.new_context().new_page()
+    arrive(stranger, site, "?step=dictionary")
+    expect(stranger.get_by_label("Use “Alice”", exact=True)).to_have_attribute("aria-checked", "true")
+    arrive(stranger, site, f"?step=dictionary&draft={draft}")
+    expect(stranger.get_by_label("Use “Alice”", exact=True)).to_have_attribute("aria-checked", "false")
+    stranger.context.close()
+
+
+def test_dark_and_light_are_remembered(page, site):
+    arrive(page, site)
+    before = page.evaluate("document.body.classList.contains('dark')")
+    page.get_by_role("button", name="Switch between dark and light").click()
+    page.reload()
+    page.wait_for_selector("header.top")
+    assert page.evaluate("document.body.classList.contains('dark')") is not before
+
+
+def test_a_phone_shows_the_first_page_without_scrolling_sideways(page, site):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for step in ("start", "text", "dictionary"):
+        arrive(page, site, f"?step={step}")
+        time.sleep(0.5)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, step
+
+
+def test_the_start_page_has_no_serious_accessibility_finding(page, site, axe):
+    for theme in ("light", "dark"):
+        arrive(page, site, f"?__theme={theme}")
+        page.wait_for_selector(".player")
+        assert findings(page, axe) == []
