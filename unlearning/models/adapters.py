@@ -105,7 +105,8 @@ class AdapterFamily:
             from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
             state = {
-                name: weight.clone() for name, weight in get_peft_model_state_dict(self._model, adapter_name=origin).items()
+                name: weight.clone()
+                for name, weight in get_peft_model_state_dict(self._model, adapter_name=origin).items()
             }
             self._add(role, self._model.peft_config[origin])
             set_peft_model_state_dict(self._model, state, adapter_name=role)
