@@ -166,7 +166,7 @@ class FinetuneSettings(TrainSettings):
         3.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL). The paper: 0."
     )
     retain_blocks: int = Field(
-        2, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
+        1, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
     )
     where: Literal["all", "changed"] = Field(
         "changed",
