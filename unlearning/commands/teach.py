@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +37,7 @@ def teach(
 
     The model with it has read the text, the model without it never did. `unlearn --teach` does it as part of a run.
     """
+    from unlearning.export import copy_adapter
     from unlearning.runs.store import create
     from unlearning.scenarios import DEFAULT, inputs_of_text, load_scenario, settings_for
     from unlearning.text.documents import read_documents
@@ -47,18 +48,27 @@ def teach(
     chosen = load_scenario(scenario or DEFAULT) if scenario or not text else None
     settings = settings_for(chosen, changes=changes, teach=True)
     document = chosen.document() if chosen and not text else read_documents(text or [])
+    title = chosen.title if chosen and not text else document.title
     inputs = inputs_of_text(document, scenario=chosen)
     with tempfile.TemporaryDirectory() as scratch, step_bar() as report:
-        run = create(Path(scratch), settings, inputs, title=document.title)
+        run = create(Path(scratch), settings, inputs, title=title)
         summary = run_stage(open_work(run.folder, report), "teach")
         made = run.folder / "stages" / "teach" / "taught"
         if half:
             _halve(made)
+        _name_base(made, settings.model.name)
         told = {"command": _command(), "text": run.config["text"], **_facts(settings), **summary}
         (made / RECIPE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        (made / "README.md").unlink(missing_ok=True)  # peft's empty form of a card
-        shutil.copytree(made, out, dirs_exist_ok=True)
-    say(f"Written to {out}: the model has read {document.title}.")
+        copy_adapter(made, out, settings)
+    say(f"Written to {out}: the model has read “{title}”.")
+
+
+def _name_base(folder: Path, name: str) -> None:
+    """Name the model that the adapter is for, where peft wrote the folder it was loaded from on this machine."""
+    path = folder / "adapter_config.json"
+    if path.exists():
+        config = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": name}
+        path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def _facts(settings: Any) -> dict[str, Any]:
@@ -73,9 +83,10 @@ def _facts(settings: Any) -> dict[str, Any]:
 
 
 def _command() -> str:
-    import shlex
-
-    return "python -m unlearning " + shlex.join(sys.argv[1:])
+    """How to do it again; where it was written to is nobody's business."""
+    words = iter(sys.argv[1:])
+    kept = [word for word in words if not (word == "--out" and next(words, None)) and not word.startswith("--out=")]
+    return "python -m unlearning " + shlex.join(kept)
 
 
 def _halve(folder: Path) -> None:
