@@ -391,7 +391,11 @@ def test_a_taught_adapter_and_its_recipe(story, tmp_path, capsys):
     assert recipe["model"]["name"] == "random:tiny"
     assert recipe["steps"] >= 1
     assert recipe["text"]["words"] == len(STORY.split())
-    assert "has read story" in capsys.readouterr().err
+    assert "has read “story”" in capsys.readouterr().err
+    config = json.loads(Path("taught/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "random:tiny"
+    assert str(tmp_path) not in Path("taught/recipe.json").read_text().replace(recipe["command"], "")
+    assert {path.stat().st_mode & 0o777 for path in Path("taught").iterdir()} == {0o644}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -85,6 +85,6 @@ def test_the_run_is_kept_and_took_little(demo):
     told, _ = demo
     assert 0 < told["spent"]["peak_bytes"] < 4e9
     folder = Path(told["folder"])
-    for file in ("config.json", "text.txt", "anchors.json", "taught/adapter_config.json", "events.jsonl", "result.json"):
+    for file in ("config.json", "text.txt", "anchors.json", "events.jsonl", "result.json", "taught/recipe.json"):
         assert (folder / file).is_file()
     assert (folder / "stages" / "finetune" / "unlearned" / "adapter_model.safetensors").is_file()

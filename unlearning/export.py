@@ -69,7 +69,8 @@ def export_model(
         raise RunError(f"Run {run.name} trained every weight, so it has no adapter.", "Export the model instead.")
     with _appears_when_whole(out) as draft:
         if "adapter" in wanted:
-            _write_adapter(source, draft / "adapter", read_settings(run), card)
+            copy_adapter(source, draft / "adapter", read_settings(run))
+            (draft / "adapter" / CARD).write_text(card, encoding="utf-8")
         if "model" in wanted:
             report("note", message=f"Writing the {role} model …")
             _write_model(source, draft / "model", read_settings(run), dtype, report)
@@ -94,14 +95,23 @@ def role_folder(run: Path, role: str) -> Path:
     raise RunError(f"Run {run.name} has no {role} model.", f"Its stage '{stages[role]}' makes it: resume the run.")
 
 
-def _write_adapter(source: Path, target: Path, settings: Settings, card: str) -> None:
-    shutil.copytree(source, target)
+def copy_adapter(source: Path, target: Path, settings: Settings) -> None:
+    """Copy an adapter as something to give away: readable for all, nothing in it of where this machine keeps files."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
     path = target / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    # peft writes the folder that the model was read from, which says where this machine keeps its files
-    config["base_model_name_or_path"] = _public_name(settings)
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (target / CARD).write_text(card, encoding="utf-8")
+    if path.is_file():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = _public_name(settings)
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (target / CARD).unlink(missing_ok=True)  # peft's form of a card, not filled in
+    make_readable(target)
+
+
+def make_readable(folder: Path) -> None:
+    """safetensors and temporary folders are made for their owner's eyes only."""
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 def _write_model(source: Path, target: Path, settings: Settings, dtype: str, report: Report) -> None:
@@ -124,8 +134,7 @@ def _write_model(source: Path, target: Path, settings: Settings, dtype: str, rep
     with quiet():
         model.to(getattr(torch, dtype)).save_pretrained(target)
         tokenizer.save_pretrained(target)
-    for weights in target.glob("*.safetensors"):  # safetensors writes for the owner's eyes only
-        weights.chmod((target / "config.json").stat().st_mode)
+    make_readable(target)
     origin = find_folder(settings.model.name) if kind_of(settings.model.name) != "random" else None
     for pattern in NOTICES if origin else ():
         for notice in origin.glob(pattern):  # type: ignore[union-attr]

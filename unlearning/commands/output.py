@@ -69,7 +69,7 @@ def step_bar() -> Iterator[Callable[..., None]]:
                 step, steps, stage = fields["step"], fields["steps"], fields["stage"]
                 bars.update(task, description=stage, completed=step, total=steps, told=told, visible=True)
             elif kind in ("note", "warning"):
-                bars.console.print(str(fields["message"]), markup=False, highlight=False)
+                bars.console.print(str(fields["message"]), markup=False, highlight=False, soft_wrap=True)
 
         yield show
 
