@@ -165,9 +165,11 @@ Object.assign(window.forgetting, (() => {
         svg("line", { x1: margin.left, x2: state.width - margin.right, y1: y(value), y2: y(value) }),
         svg("text", { x: margin.left - 8, y: y(value) + 4, "text-anchor": "end" }, words(value)),
       ]);
-      const parts = Math.min(4, state.steps);
-      const down = Array.from({ length: parts + 1 }, (_, i) => Math.round((state.steps * i) / parts))
-        .map((step, i) => svg("text", { x: x(step), y: height - 10, "text-anchor": i === 0 ? "start" : i === parts ? "end" : "middle" }, i === parts ? `step ${step}` : String(step)));
+      const apart = Math.ceil(state.steps / 4);
+      const last = state.steps;
+      const marks = [];
+      for (let step = 0; step < last && x(last) - x(step) > 64; step += apart) marks.push(step);
+      const down = [...marks, last].map((step) => svg("text", { x: x(step), y: height - 10, "text-anchor": step === 0 ? "start" : step === last ? "end" : "middle" }, step === last ? `step ${step}` : String(step)));
       grid.replaceChildren(...across_.flat(), ...down);
     }
     function drawLine(one, index) {
@@ -229,7 +231,7 @@ Object.assign(window.forgetting, (() => {
       }
       drawGrid();
       const ends = state.series.map(drawLine);
-      if (!small) placeNumbers(ends);
+      if (!small && state.series.length > 1) placeNumbers(ends);
     }
     function nearest(one, step) {
       return one.points.reduce((best, point) => (best && Math.abs(best[0] - step) <= Math.abs(point[0] - step) ? best : point), null);

@@ -36,7 +36,8 @@ function marked(words, same) {
     let end = i + 1;
     while (end < words.length && wanted(end) === wanted(i)) end++;
     const text = words.slice(i, end).join("");
-    pieces.push(wanted(i) ? node("mark", { class: view }, text) : text);
+    const space = text.length - text.trimStart().length;
+    pieces.push(...(wanted(i) && text.trim() ? [text.slice(0, space), node("mark", { class: view }, text.slice(space))] : [text]));
     i = end;
   }
   return pieces;

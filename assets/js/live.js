@@ -260,8 +260,9 @@ function drawLegend(probe, i) {
   if (!item) {
     const bright = (on) => () => parts.chart.bright(on ? probe.id : null);
     item = node("li", { class: probe.kind, tabindex: "0", onmouseenter: bright(true), onmouseleave: bright(false), onfocus: bright(true), onblur: bright(false) },
-      node("span", { class: "legend-mark", "aria-hidden": "true" }), node("bdi", { class: "legend-prompt" }, probe.prompt),
-      node("strong", {}, token(probe.target)), probe.kind === "control" ? node("span", { class: "chip" }, "control: should stay") : null, node("span", { class: "legend-p" }));
+      node("span", { class: "legend-mark", "aria-hidden": "true" }),
+      node("span", {}, node("bdi", { class: "legend-prompt" }, probe.prompt), " ", node("strong", {}, token(probe.target)), " ", probe.kind === "control" ? node("span", { class: "chip" }, "control: should stay") : null),
+      node("span", { class: "legend-p" }));
     parts.legendNodes.set(probe.id, item);
   }
   if (parts.legend.children[i] !== item) parts.legend.insertBefore(item, parts.legend.children[i] || null);

@@ -190,9 +190,9 @@ def complete(
     except UnlearningError as error:
         return gr.skip(), gr.skip(), str(error)
     line = line_of(context.host)
-    job = line.ask(partial(asking.write, context.host, folder.name, wishes))
-    value = {"job": job, "prompt": prompt, "columns": columns, "chance": temperature > 0}
     nexts = line.ask(partial(asking.say_next, context.host, folder, prompt, ""), ("next", folder.name, prompt))
+    job = line.ask(partial(asking.write, context.host, folder.name, wishes))  # takes longer, so it comes second
+    value = {"job": job, "prompt": prompt, "columns": columns, "chance": temperature > 0}
     return value, {"job": nexts, "context": prompt}, ""
 
 

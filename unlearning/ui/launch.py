@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ARROW = re.compile(r"\s*(?:→|->|=>|⇒)\s*")
 TWICE_S = 10.0  # the same start again within so many seconds is the same click
+MODEL_NAME = re.compile(r"[\w.:/-]{1,200}")
 MOST_WATCHED = 40
 LONGEST_PROMPT = 2000
 WATCHED, CONTROLS = 6, 2  # to begin with
@@ -103,6 +104,8 @@ def check_model(name: str) -> None:
     """
     from unlearning.models.loading import kind_of
 
+    if not MODEL_NAME.fullmatch(name):
+        raise SettingsError(f"'{name[:60]}' is not the name of a model.", "Choose one of the list.")
     if kind_of(name) == "folder":
         raise SettingsError(
             f"'{name}' is a folder, which the page does not open.",

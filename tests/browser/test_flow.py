@@ -1,0 +1,275 @@
+"""Unlearn, Compare, the inspector and Runs in a real browser, over real runs of a tiny model."""
+
+import json
+import re
+import shutil
+
+import pytest
+from finished_run import HOSTILE, make_finished_run, tiny_inputs
+from playwright.sync_api import expect
+
+from tests.browser.conftest import findings
+from unlearning.text.anchors import parse_dictionary
+from unlearning.text.documents import Document
+from unlearning.ui.drafts import DraftStore
+from unlearning.ui.follow import owner_of
+
+DRAFT = "c" * 24
+SLOW = 120_000  # milliseconds: two busy cores may do all this at once
+
+
+@pytest.fixture(scope="module")
+def run(site):
+    """The id of a finished run of this draft, with hostile strings wherever a person or a model wrote."""
+    return owned(make_finished_run(site.workspace, hostile=True, name=f"Run {HOSTILE}")).name
+
+
+@pytest.fixture(scope="module")
+def second(site):
+    """Another one, for comparing and deleting."""
+    return owned(make_finished_run(site.workspace, name="Second")).name
+
+
+def owned(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"owner": owner_of(DRAFT)}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def arrive(page, site, query):
+    page.goto(f"{site.url}?draft={DRAFT}&{query}")
+    page.wait_for_selector("body[data-step]")
+    page.wait_for_selector("header.top a.brand")
+
+
+@pytest.fixture
+def draft(site):
+    """A person's draft: a short text of their own, its dictionary, a tiny model chosen."""
+    inputs = tiny_inputs()
+    one = DraftStore(site.workspace).open(DRAFT)
+    one.take_document(Document("My text", inputs["text.txt"]))
+    one.change(parse_dictionary(inputs["anchors.json"], "json"), "a test")
+    changes = {
+        "model.name": "random:tiny", "text.block_tokens": 64, "finetune.epochs": 4, "finetune.pass_blocks": 1,
+        "evaluation.every_steps": 1, "evaluation.completions": 2, "evaluation.completion_tokens": 8,
+    }  # fmt: skip
+    one.save_settings({"preset": "standard", "changes": changes})
+    yield one
+    shutil.rmtree(one.folder, ignore_errors=True)
+
+
+# --- unlearn ---
+
+
+def test_start_reload_second_tab_stop_and_resume(page, site, draft, watched):
+    arrive(page, site, "step=unlearn")
+    expect(page.locator("#form-model input")).to_have_value("random:tiny")
+    expect(page.locator("#watched textarea")).to_have_value(re.compile("→"))
+    page.get_by_role("button", name="Start unlearning").dblclick()
+    page.wait_for_url(re.compile(r"run=[a-z0-9]{8}"))
+    chip = page.locator("#live .live-chip")
+    expect(chip).to_have_text(re.compile("running|waiting|done"), timeout=SLOW)
+    runs = [path for path in (site.workspace / "runs").iterdir() if (path / "config.json").exists()]
+    assert len([path for path in runs if "My text" in (path / "config.json").read_text(encoding="utf-8")]) == 1
+    page.reload()
+    other = page.context.new_page()
+    watched.follow(other)
+    other.goto(page.url)
+    for tab in (page, other):
+        expect(tab.locator("#live .live-name")).to_have_text(re.compile("My text"), timeout=SLOW)
+    stop = page.get_by_role("button", name=re.compile("Stop and keep|Leave the queue"))
+    expect(stop).to_be_visible(timeout=SLOW)
+    stop.click()
+    expect(chip).to_have_text(re.compile("stopp"), timeout=2_000)  # acknowledged at once
+    expect(chip).to_have_text("stopped", timeout=SLOW)
+    expect(other.locator("#live .live-chip")).to_have_text("stopped", timeout=SLOW)
+    page.get_by_role("button", name="Resume").click()
+    expect(chip).to_have_text("done", timeout=SLOW)
+    expect(page.locator("#live .curve-legend li")).to_have_count(8)
+    expect(page.locator("#live svg.curves").first).to_have_attribute("aria-label", re.compile("8 curves"))
+    other.close()
+
+
+def test_form_says_what_is_wrong_beside_the_field_and_the_button(page, site, draft):
+    arrive(page, site, "step=unlearn")
+    page.get_by_text("Advanced: every setting").click()
+    page.get_by_role("tab", name="Generic labels").click()
+    field = page.get_by_label("α (alpha)")
+    field.fill("-3")
+    field.blur()
+    expect(page.locator("#field-label-alpha")).to_contain_text("label.alpha = -3")
+    page.get_by_role("button", name="Start unlearning").click()
+    expect(page.locator("#start-note")).to_contain_text("label.alpha = -3")
+    field.fill("2")
+    page.get_by_text("The same on the command line").click()
+    expect(page.locator("#command")).to_contain_text("--label-alpha 2")
+    page.locator("#watched textarea").fill("no arrow here")
+    page.get_by_role("button", name="Start unlearning").click()
+    expect(page.locator("#start-note")).to_contain_text("Line 1 of the watched prompts")
+
+
+def test_a_run_that_is_not_there_is_said_so(page, site):
+    arrive(page, site, "run=zzzzzzzz")
+    expect(page.locator("#live")).to_contain_text("There is no run 'zzzzzzzz' here.")
+
+
+# --- compare ---
+
+
+def test_compare_pin_and_branch(page, site, run):
+    arrive(page, site, f"step=compare&run={run}")
+    prompt = page.locator("#prompt textarea")
+    expect(prompt).not_to_have_value("")
+    page.locator("#columns-of").get_by_text("never read it").click()
+    page.get_by_role("button", name="Let them go on").click()
+    expect(page.locator("#columns .voice")).to_have_count(3)
+    expect(page.locator("#columns .voice.writing")).to_have_count(0, timeout=SLOW)
+    expect(page.locator("#bars .token-bars tbody tr").first).to_be_visible(timeout=SLOW)
+    heads = page.locator("#bars .token-bars thead th").all_inner_texts()
+    assert [head.strip() for head in heads] == ["next token", "before", "reinforced", "generic target", "after"]
+    before = prompt.input_value()
+    page.locator("#bars .token-button").first.click()
+    expect(prompt).not_to_have_value(before)
+    assert prompt.input_value().startswith(before)
+    page.get_by_role("button", name="matches").click()
+    expect(page.get_by_role("button", name="matches")).to_have_attribute("aria-pressed", "true")
+
+
+def test_strip_by_keyboard(page, site, run):
+    arrive(page, site, f"step=compare&run={run}")
+    page.get_by_role("tab", name="Read a text").click()
+    page.locator("#any-text textarea").fill(f"Alice met the White Rabbit. {HOSTILE}")
+    page.get_by_role("button", name="Read it with both").click()
+    strip = page.locator("#compare-strip .strip-text")
+    expect(strip.locator("[role=option]").first).to_be_visible(timeout=SLOW)
+    assert strip.inner_text().startswith("Alice met the White Rabbit. <script>")
+    strip.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#compare-strip .strip-tip")).to_be_visible()
+    active = page.evaluate("document.activeElement.getAttribute('aria-activedescendant')")
+    assert page.locator(f"#{active}").get_attribute("aria-label").startswith("e: probability")
+    page.keyboard.press("Enter")
+    expect(page.locator("#pinned .token-bars tr.marked")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#pinned svg.curves")).to_be_visible()
+    for measure in ("p", "log", "rank", "drank", "kl", "dp"):
+        page.locator("#compare-strip select").first.select_option(measure)
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_thousand_tokens_are_drawn_in_time(page, site, run):
+    arrive(page, site, f"step=compare&run={run}")
+    page.get_by_role("tab", name="Read a text").click()
+    page.locator("#any-text textarea").fill("Alice met the White Rabbit. " * 40)
+    page.get_by_role("button", name="Read it with both").click()
+    expect(page.locator("#compare-strip [role=option]").first).to_be_visible(timeout=SLOW)
+    assert page.locator("#compare-strip .strip-text [role=option]").count() > 1000
+    repaint = """(measure) => new Promise((done) => {
+        const select = document.querySelector('#compare-strip select');
+        const began = performance.now();
+        select.value = measure;
+        select.dispatchEvent(new Event('change'));
+        requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
+    })"""
+    assert min(page.evaluate(repaint, measure) for measure in ("kl", "p", "dp")) < 300
+
+
+def test_what_was_measured_can_be_tried(page, site, run):
+    arrive(page, site, f"step=compare&run={run}")
+    page.get_by_role("tab", name="What the run measured").click()
+    first = page.locator("#measured .token-button").nth(1)
+    expect(first).to_be_visible()
+    first.click()
+    expect(page.locator("#columns .voice").first).to_be_visible(timeout=SLOW)
+
+
+# --- how a label is made ---
+
+
+def test_inspect_a_label_and_move_alpha(page, site, run):
+    arrive(page, site, f"step=inspector&run={run}")
+    tokens = page.locator(".inspector-tokens [role=option]")
+    expect(tokens.first).to_be_visible(timeout=SLOW)
+    page.locator(".inspector-tokens").focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(".inspector-place .token-bars")).to_be_visible(timeout=SLOW)
+    slider = page.get_by_role("slider", name=re.compile("α"))
+    before = page.locator(".inspector-place .token-bars").inner_text()
+    slider.focus()
+    page.keyboard.press("End")
+    expect(page.locator(".inspector-alpha output")).to_have_text("α = 10.0")
+    expect(page.locator(".inspector-place .token-bars")).not_to_have_text(before)
+    page.get_by_role("button", name="Next →").click()
+    page.wait_for_url(re.compile("block=1"))
+    expect(page.get_by_label("Block", exact=True)).to_have_value("2")
+
+
+# --- runs ---
+
+
+def test_runs_are_compared_renamed_reported_deleted_and_brought_back(page, site, run, second):
+    arrive(page, site, "step=runs")
+    row = page.locator(f"[data-run={run}]")
+    expect(row).to_contain_text("<script>alert(1)</script>")
+    page.get_by_role("checkbox", name="Choose Second").check()
+    row.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Compare 2 runs").click()
+    expect(page.locator(".runs-compared")).to_contain_text("Probability familiarity")
+    row.get_by_role("button", name=re.compile("What can be done")).click()
+    row.get_by_role("button", name="Report").click()
+    ready = page.locator("#ready-file a").first
+    expect(ready).to_be_visible(timeout=SLOW)
+    with page.expect_download() as download:
+        ready.click()
+    report = download.value.path().read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)" in report and "<script" not in report
+    name = page.get_by_label("Name of the run")
+    name.fill("Renamed <b>bold</b>")
+    row.get_by_role("button", name="Rename").click()
+    expect(row.locator(".run-name")).to_contain_text("Renamed <b>bold</b>")
+    row.get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(f"[data-run={run}]")).to_be_visible()
+
+
+def test_settings_of_a_run_fill_the_form(page, site, run):
+    arrive(page, site, "step=runs")
+    row = page.locator(f"[data-run={run}]")
+    row.get_by_role("button", name=re.compile("What can be done")).click()
+    row.get_by_role("button", name="Use these settings").click()
+    expect(page.locator("#form-model input")).to_have_value("random:tiny")
+    page.get_by_text("The same on the command line").click()
+    expect(page.locator("#command")).to_contain_text("--model-rank 4")
+
+
+def test_strangers_see_a_shared_run_but_no_list(page, site, run):
+    page.goto(f"{site.url}?draft={'d' * 24}&step=runs")
+    page.wait_for_selector("body[data-step]")
+    expect(page.locator("#runs")).to_contain_text("No runs yet")
+    page.goto(f"{site.url}?draft={'d' * 24}&run={run}")
+    expect(page.locator("#live .live-chip")).to_have_text("done", timeout=SLOW)
+    expect(page.get_by_role("button", name="Copy link")).to_be_visible()
+
+
+# --- for everybody ---
+
+
+@pytest.mark.parametrize("step", ["unlearn", "compare", "inspector", "runs"])
+def test_no_serious_accessibility_finding_and_no_sideways_scrolling(page, site, run, axe, step):
+    for theme in ("light", "dark"):
+        arrive(page, site, f"step={step}&run={run}&__theme={theme}")
+        ready = {"unlearn": ".curve-legend li", "compare": "#write", "inspector": ".inspector-tokens [role=option]"}
+        page.wait_for_selector(ready.get(step, ".run-row"), timeout=SLOW)
+        if step == "compare":
+            page.get_by_role("button", name="Let them go on").click()
+            page.wait_for_selector("#bars .token-bars", timeout=SLOW)
+        if step == "inspector":
+            page.locator(".inspector-tokens [role=option]").nth(9).click()
+            page.wait_for_selector(".inspector-place .token-bars", timeout=SLOW)
+        assert findings(page, axe) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

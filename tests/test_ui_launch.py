@@ -1,0 +1,87 @@
+"""From a draft to a run: what is refused, what goes along, and that pressing twice starts one."""
+
+import json
+
+import pytest
+from runs_for_tests import wait_for, workspace  # noqa: F401
+
+from unlearning.config import make_settings
+from unlearning.errors import AnchorError, DocumentError, PromptError, SettingsError, UnlearningError
+from unlearning.runs import store
+from unlearning.text.anchors import Anchor, Dictionary
+from unlearning.text.documents import Document
+from unlearning.text.prompts import Probe
+from unlearning.ui import launch
+from unlearning.ui.drafts import DraftStore
+from unlearning.ui.follow import is_mine
+
+DRAFT = "a" * 24
+TINY = {"model.name": "random:tiny"}
+WATCHED = [Probe("The keeper saw the", (" boat",)), Probe("The capital of France is", (" Paris",), "control")]
+
+
+@pytest.fixture
+def draft(workspace):
+    """A draft whose text is also the orders for the counting executor."""
+    one = DraftStore(workspace).open(DRAFT)
+    one.take_document(Document("Orders", json.dumps({"steps": 3})))
+    one.change(Dictionary((Anchor("steps", ("stairs",)),)), "a test")
+    return one
+
+
+def test_pressing_twice_starts_one_run(workspace, draft):
+    settings = make_settings("standard", TINY)
+    first = launch.start_run(workspace, draft, settings, WATCHED)
+    assert launch.start_run(workspace, draft, settings, WATCHED) == first
+    folder = store.runs_folder(workspace) / first
+    assert is_mine(folder, DRAFT) and not is_mine(folder, "b" * 24)
+    probes = json.loads((folder / "probes.json").read_text())
+    assert [probe["prompt"] for probe in probes[:2]] == [probe.prompt for probe in WATCHED]
+    wait_for(folder, "succeeded")
+    other = launch.start_run(workspace, draft, make_settings("standard", TINY | {"seed": 1}), WATCHED)
+    assert other != first
+    wait_for(store.runs_folder(workspace) / other, "succeeded")
+
+
+def test_what_is_missing_is_said(workspace, draft):
+    settings = make_settings("standard", TINY)
+    draft.change(Dictionary(()), "empty")
+    with pytest.raises(AnchorError, match="dictionary is empty"):
+        launch.start_run(workspace, draft, settings, WATCHED)
+    draft.change(Dictionary((Anchor("steps", ("steps",)),)), "wrong")
+    with pytest.raises(AnchorError, match="row 1"):
+        launch.start_run(workspace, draft, settings, WATCHED)
+    draft.take_document(Document("Nothing", " "))
+    with pytest.raises(DocumentError, match="no text"):
+        launch.start_run(workspace, draft, settings, WATCHED)
+    assert store.list_runs(workspace) == []
+
+
+@pytest.mark.parametrize("name", ["/etc", "..", "./x", "~/models", "C:\\models", "", "a/b/c", "x" * 300, "<script>", "a\0b"])
+def test_a_page_opens_no_folder(workspace, draft, name):
+    with pytest.raises(UnlearningError):
+        launch.check_model(name)
+
+
+def test_folder_that_looks_like_a_hub_id_is_not_opened(tmp_path, monkeypatch):
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="folder"):
+        launch.check_model("owner/name")
+
+
+def test_lines_and_probes_are_the_same():
+    probes = [Probe("The Cheshire", (" Cat",)), Probe("a ‘b’ c", (" d e",))]
+    assert launch.read_lines(launch.write_lines(probes), "probe") == probes
+    assert launch.read_lines("\n  The Mad -> Hatter \n\n", "control") == [Probe("The Mad", (" Hatter",), "control")]
+
+
+@pytest.mark.parametrize("line", ["no arrow", "→ only a word", "only a beginning →", "a → b → c", "x" * 3000 + " → y"])
+def test_lines_that_cannot_be_read_are_named(line):
+    with pytest.raises(PromptError, match="Line 2 of the watched prompts"):
+        launch.read_lines(f"The Mad → Hatter\n{line}", "probe")
+
+
+def test_too_many_lines_are_refused():
+    with pytest.raises(PromptError, match="41"):
+        launch.read_lines("The Mad → Hatter\n" * 41, "probe")
