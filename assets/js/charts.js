@@ -110,11 +110,12 @@ Object.assign(window.forgetting, (() => {
    */
   function tokenBars(data, options = {}) {
     const scale = options.scale || "linear";
+    const most = options.most || 10;  // rows shown at first
     const titles = data.titles || {};
     const head = node("tr", {}, node("th", { scope: "col" }, "next token"),
       data.roles.map((role) => node("th", { scope: "col", class: roleClass(role), title: roleTerm(role) },
         node("span", { class: "swatch", "aria-hidden": "true" }), titles[role] || roleName(role))));
-    const rows = data.rows.map((row) => {
+    const rows = data.rows.map((row, i) => {
       const name = token(row.token);
       const label = options.pick
         ? node("button", { type: "button", class: "token-button", title: "Continue from this token", onclick: () => options.pick(row.token, row) }, name)
@@ -122,11 +123,14 @@ Object.assign(window.forgetting, (() => {
       const marked = options.marked !== undefined && options.marked !== null && row.token === options.marked;
       const cells = data.roles.map((role) => node("td", { "data-role": titles[role] || roleName(role) },
         bar(role, row.p[role], percent(row.p[role]), scaled(scale, row.p[role] || 0, 6))));
-      return node("tr", { class: marked ? "marked" : null },
+      return node("tr", { class: marked ? "marked" : i >= most ? "more" : null },
         node("th", { scope: "row" }, label, marked ? node("span", { class: "mark-word" }, " stands in the text") : null), cells);
     });
-    return node("table", { class: "token-bars" }, options.caption ? node("caption", {}, options.caption) : null,
+    const hidden = rows.filter((row) => row.classList.contains("more")).length;
+    const more = hidden ? node("button", { type: "button", class: "quiet", onclick: (event) => { table.classList.add("all"); event.currentTarget.remove(); } }, `Show ${hidden} more`) : null;
+    const table = node("table", { class: "token-bars" }, options.caption ? node("caption", {}, options.caption) : null,
       node("thead", {}, head), node("tbody", {}, rows));
+    return node("div", {}, table, more);
   }
 
   const DASHES = { control: "6 5", recorded: "", known: "2 4" };

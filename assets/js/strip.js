@@ -14,6 +14,7 @@ const MEASURES = {
   kl: { name: "how far the two models disagree (KL divergence)", needs: 2, scale: "sqrt" },
 };
 const chosen = { measure: null, role: null, scale: null };
+const MOST = 8;
 let data = null;
 let pinned = -1;
 let stop = null;
@@ -23,8 +24,9 @@ const legend = node("p", { class: "strip-legend" });
 const text = node("div", { class: "strip-text", dir: "auto" });
 const tip = node("div", { class: "strip-tip", hidden: true });
 const rest = node("p", { class: "strip-rest" });
+const biggest = node("div", { class: "strip-biggest" });
 const place = node("div", { class: "strip-place" });
-fill(element, tools, legend, place, rest);
+fill(element, tools, legend, place, rest, biggest);
 
 const two = () => data.roles.length > 1;
 const pairOf = (field, i) => [data[field][data.roles[0]][i], data[field][data.roles[1]][i]];
@@ -143,6 +145,18 @@ function drawText() {
   fill(place, text, tip);
 }
 
+/* Where the two models differ most, with some words before: click to pin. */
+function drawBiggest() {
+  if (!two()) { fill(biggest); return; }
+  const change = (i) => data.p[data.roles[1]][i] - data.p[data.roles[0]][i];
+  const most = data.tokens.map((_, i) => i).slice(1).sort((a, b) => Math.abs(change(b)) - Math.abs(change(a))).filter((i) => Math.abs(change(i)) >= 0.01).slice(0, MOST);
+  if (!most.length) { fill(biggest); return; }
+  fill(biggest, node("h4", {}, "Biggest changes in this text"), node("ol", {}, most.map((i) => node("li", {},
+    node("button", { type: "button", class: "token-button", onclick: () => { walk.activate(i, false); pin(i); } },
+      node("bdi", { class: "hint" }, `…${data.tokens.slice(Math.max(0, i - 8), i).join("").replace(/\s+/g, " ").slice(-48)}`), token(data.tokens[i])),
+    node("span", { class: "strip-change" }, `${percent(data.p[data.roles[0]][i])} → ${percent(data.p[data.roles[1]][i])}`)))));
+}
+
 function draw(value) {
   data = value;
   if (!chosen.measure || MEASURES[chosen.measure].needs > data.roles.length || value.measure) chosen.measure = value.measure || (two() ? "dp" : "p");
@@ -152,12 +166,14 @@ function draw(value) {
   drawTools();
   drawText();
   paint();
+  drawBiggest();
   rest.textContent = data.cut ? `The first ${data.tokens.length.toLocaleString("en")} of ${data.total.toLocaleString("en")} tokens.` : "";
   trigger("measured", { tokens: data.tokens.length, job: value.job });
 }
 
 function nothing(...what) {
   tools.hidden = legend.hidden = true;
+  fill(biggest);
   rest.textContent = "";
   hideTip();
   fill(place, ...what);

@@ -117,7 +117,7 @@ def _open(work: Work, role: str) -> AbstractContextManager[Any]:
 def say_next(host: ModelHost, folder: Path, text: str, following: str, job: Job) -> dict[str, Any]:
     """What every role would say after a text; with the word that follows in truth, also its curve over the steps."""
     with _loaded(host, folder.name, job) as work:
-        found = nexts.next_table(work, text, following=following)
+        found = nexts.next_table(work, text, each=10 if following else nexts.SHOWN_EACH, following=following)
     if following:
         found["curve"] = recorded.curve_at(folder, text, following) or _two_ends(folder, found)
     return found
