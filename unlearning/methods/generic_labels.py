@@ -219,7 +219,7 @@ def _label_group(
                 _hidden_at(model, [p.draws[d].target.ids for p in group], rows.block, _mapped(group, rows, d))
                 for d in range(settings.draws)
             ]
-            original = _hidden_at(model, sources, rows.block, rows.position) if only_changed else None
+            usual = _likeliest(model, _hidden_at(model, sources, rows.block, rows.position)) if only_changed else None
         hidden_reinforced, reinforced_head = None, head
         if settings.use_reinforced:
             with reinforced() as model:
@@ -231,8 +231,8 @@ def _label_group(
             r = None if hidden_reinforced is None else reinforced_head(hidden_reinforced[part])
             probs = _generic_probabilities([head(h[part]) for h in hidden_draws], r, group, rows, part, settings)
             keep = np.ones(len(probs), bool)
-            if original is not None:
-                keep = (probs.argmax(-1) != head(original[part]).argmax(-1)).cpu().numpy()
+            if usual is not None:
+                keep = (probs.argmax(-1) != usual[part]).cpu().numpy()
             found.append((*_top(probs, settings), keep))
     yield from _regroup(group, rows, found)
 
@@ -260,6 +260,16 @@ def _hidden_at(model: Any, sequences: Sequence[Sequence[int]], block: np.ndarray
     backbone, _ = split(model)
     hidden = backbone(ids.to(model.device))  # [blocks, time, width]; padding on the right is never attended to
     return hidden[torch.from_numpy(block), torch.from_numpy(np.maximum(position, 0))].float()
+
+
+def _likeliest(model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Likeliest next token [n] of each hidden state [n, width]; a matter of rank, so in the model's own type."""
+    import torch
+
+    _, head = split(model)
+    kind = model.get_output_embeddings().weight.dtype
+    found = [head(hidden[part].to(kind)).argmax(dim=-1) for part in chunks(len(hidden), model.config.get_text_config().vocab_size)]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
 
 
 def _float_head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
