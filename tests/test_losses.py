@@ -21,18 +21,20 @@ def example(time=9, positions=(0, 3, 7), k=4, vocabulary=50, seed=0):
         generator.integers(3, vocabulary, time).astype(np.int32),
         np.asarray(positions, np.int32),
         ids.astype(np.int32),
-        (probs / probs.sum(-1, keepdims=True)).astype(np.float16),
+        (0.8 * probs / probs.sum(-1, keepdims=True)).astype(np.float16),  # a fifth is in the tail
     )
 
 
 def reference_loss(model, examples):
-    """−Σ p log q over every target, one position at a time on unpadded blocks."""
+    """−Σ p log q over every target and its tail, one position at a time on unpadded blocks."""
     total = 0.0
     for e in examples:
         log_q = model(torch.as_tensor(e.ids)[None].long()).logits[0].double().log_softmax(-1)
         for row, position in enumerate(e.positions):
             for token, p in zip(e.target_ids[row], e.target_probs[row], strict=True):
                 total = total - float(p) * log_q[int(position), int(token)]
+            rest = 1 - log_q[int(position), e.target_ids[row].tolist()].exp().sum()
+            total = total - (1 - float(e.target_probs[row].astype(float).sum())) * rest.log()
     return total
 
 
@@ -76,10 +78,19 @@ def test_cross_entropy_by_hand():
 
 def test_entropy_of_targets_is_what_no_model_goes_below():
     batch = collate([example()])
-    perfect = torch.full((batch.targets, 50), -1e4).scatter(1, batch.target_ids, batch.target_probs.log())
+    tail = (1 - batch.target_probs.sum(-1, keepdim=True)) / 46  # spread over the 46 other tokens
+    perfect = tail.log().expand(-1, 50).scatter(1, batch.target_ids, batch.target_probs.log())
     assert target_entropy(batch).item() == pytest.approx(
         cross_entropy(perfect, batch.target_ids, batch.target_probs).item(), rel=1e-3
     )
+
+
+def test_a_truncated_target_does_not_sharpen_the_model():
+    """Trained on the two likeliest of its own predictions, a model keeps the probability of the others."""
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]], requires_grad=True)
+    top = logits.detach().softmax(-1).topk(2)
+    cross_entropy(logits, top.indices, top.values).backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(1, 4), atol=1e-6, rtol=0)
 
 
 def test_next_token_targets_are_shifted_exactly_once():

@@ -33,7 +33,7 @@ class Example:
         ids: Token ids, [time].
         positions: Positions that have a target, [n].
         target_ids: Candidate next tokens at each of these, [n, k].
-        target_probs: Their probabilities, [n, k]; rows sum to one.
+        target_probs: Their probabilities, [n, k]; what is missing to one is spread over all other tokens.
     """
 
     ids: np.ndarray

@@ -324,11 +324,12 @@ def _suppressed(group: list[Prepared], rows: _Rows, part: slice, draw: int) -> t
 
 
 def _top(probs: torch.Tensor, settings: LabelSettings) -> tuple[np.ndarray, np.ndarray]:
-    """The label of each row: its likeliest token, or its k likeliest with probabilities that sum to one."""
-    k = 1 if settings.target == "argmax" else min(settings.top_k, probs.shape[-1])
-    top = probs.topk(k, dim=-1)
-    kept = top.values / top.values.sum(dim=-1, keepdim=True)
-    return top.indices.cpu().numpy(), kept.cpu().numpy()
+    """The label of each row: its likeliest token, for certain, or its k likeliest with their probabilities."""
+    if settings.target == "argmax":
+        label = probs.argmax(dim=-1, keepdim=True)
+        return label.cpu().numpy(), np.ones(label.shape, np.float32)
+    top = probs.topk(min(settings.top_k, probs.shape[-1]), dim=-1)
+    return top.indices.cpu().numpy(), top.values.cpu().numpy()
 
 
 def _regroup(group: list[Prepared], rows: _Rows, found: list[Any]) -> Iterator[Example]:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 # Logits in memory at a time (floats). 2^24 is 64 MB: 341 positions of a 49 k vocabulary, 64 of a 262 k one.
 CHUNK_FLOATS = 2**24
 
+TINY = 1e-6  # the least probability that float32 can tell from 1 − 1 in a sum
+
 
 def batch_cross_entropy(model: Any, batch: Batch) -> torch.Tensor:
-    """Σ over targets of −Σ_k p_k log q_k, with q the model's next-token distribution.
+    """Σ over targets of −Σ_k p_k log q_k, with q the model's next-token distribution; see `cross_entropy`.
 
     With one candidate of probability 1 this is the usual cross-entropy; with a distribution its gradient is
     that of KL(p ‖ q), from which it differs by the entropy of p (`target_entropy`).
@@ -32,9 +34,10 @@ def batch_cross_entropy(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def target_entropy(batch: Batch) -> torch.Tensor:
-    """Σ over targets of the entropy of the target: what no model can go below."""
+    """Σ over targets of the entropy of the target, its tail as one event: what no model can go below."""
     probs = batch.target_probs
-    return -(probs * probs.clamp_min(1e-12).log()).sum()
+    tail = (1 - probs.sum(dim=-1)).clamp_min(0)
+    return -(probs * probs.clamp_min(TINY).log()).sum() - (tail * tail.clamp_min(TINY).log()).sum()
 
 
 def head_parameters(model: Any) -> list[torch.Tensor]:
@@ -43,16 +46,23 @@ def head_parameters(model: Any) -> list[torch.Tensor]:
 
 
 def cross_entropy(logits: torch.Tensor, target_ids: torch.Tensor, target_probs: torch.Tensor) -> torch.Tensor:
-    """Sum over rows of −Σ_k p_k log softmax(logits)_k.
+    """Sum over rows of −Σ_k p_k log q_k − p_tail log q_tail, with q = softmax(logits).
+
+    The tail is everything but the candidates: p_tail = 1 − Σ p_k, q_tail = 1 − Σ q_k. Without it, a distribution
+    stored by its k likeliest tokens would teach the model that no other token ever comes, and prose that the
+    model was to keep would become improbable word by word.
 
     Args:
         logits: [n, vocab].
         target_ids: [n, k].
-        target_probs: [n, k].
+        target_probs: [n, k]; rows sum to one at most, and a candidate of probability 0 is none.
     """
     logits = logits.float()
-    normaliser = logits.logsumexp(dim=-1, keepdim=True)  # [n, 1]
-    return (target_probs * (normaliser - logits.gather(1, target_ids))).sum()
+    log_q = logits.gather(1, target_ids) - logits.logsumexp(dim=-1, keepdim=True)  # [n, k]
+    present = target_probs > 0
+    tail = (1 - target_probs.sum(dim=-1)).clamp_min(0)  # [n]
+    tail_q = (1 - (log_q.exp() * present).sum(dim=-1)).clamp_min(TINY)  # [n]
+    return -(target_probs * log_q).sum() - (tail * tail_q.log()).sum()
 
 
 def chunked_cross_entropy(
