@@ -6,6 +6,8 @@
 const { element: node, fill, token, bar, percent, scaled } = window.forgetting;
 const FIRST = 12;
 
+const points = (change) => (Math.abs(change) < 5e-5 ? "0" : `${change > 0 ? "+" : "−"}${percent(Math.abs(change)).replace(" %", "")}`);
+
 function row(one) {
   const change = one.after - one.before;
   return node("tr", {},
@@ -13,7 +15,7 @@ function row(one) {
       node("bdi", {}, one.prompt), " ", node("strong", {}, token(one.target)))),
     node("td", { "data-role": "before" }, bar("baseline", one.before, percent(one.before), scaled("sqrt", one.before))),
     node("td", { "data-role": "after" }, bar("unlearned", one.after, percent(one.after), scaled("sqrt", one.after))),
-    node("td", { "data-role": "change", class: "change" }, Math.abs(change) < 5e-5 ? "none" : `${change > 0 ? "+" : "−"}${percent(Math.abs(change))}`));
+    node("td", { "data-role": "change", class: "change" }, points(change)));
 }
 
 function table(title, says, rows) {
@@ -23,7 +25,7 @@ function table(title, says, rows) {
     ? node("button", { type: "button", onclick: (event) => { body.append(...rows.slice(FIRST).map(row)); event.currentTarget.remove(); } }, `Show all ${rows.length}`)
     : null;
   return node("section", { class: "measured-part" }, node("h4", {}, title), node("p", { class: "hint" }, says),
-    node("table", { class: "token-bars measured" }, node("thead", {}, node("tr", {}, ["prompt and word", "before", "after", "change"].map((words) => node("th", { scope: "col" }, words)))), body), more);
+    node("table", { class: "token-bars measured" }, node("thead", {}, node("tr", {}, ["prompt and word", "before", "after", "change, in points"].map((words) => node("th", { scope: "col" }, words)))), body), more);
 }
 
 function update() {
@@ -34,7 +36,7 @@ function update() {
   }
   fill(element, value.note ? node("p", { class: "hint" }, value.note) : null,
     table("Biggest changes", "Words that only the text tells. They should have become unlikely.", value.probes),
-    table("Controls", "Words that have nothing to do with the text. They should be as they were.", value.controls));
+    table("Controls", "Words that have nothing to do with the text. They should be as they were; those that moved most stand first.", value.controls));
 }
 watch("value", update);
 update();

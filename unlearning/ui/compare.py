@@ -165,7 +165,7 @@ def _measured(probes: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
     own = [one for one in probes if one["kind"] != "control"]
     controls = [one for one in probes if one["kind"] == "control"]
     own.sort(key=lambda one: -abs(one["after"] - one["before"]))
-    controls.sort(key=lambda one: abs(one["after"] - one["before"]))
+    controls.sort(key=lambda one: -abs(one["after"] - one["before"]))
     value = {"probes": own, "controls": controls, "note": ""}
     if not probes:
         value["note"] = "This run has not measured anything yet: it does so at its end."

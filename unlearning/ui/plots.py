@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LEAST = 1e-6  # what a logarithmic axis shows as nothing
 LONGEST_LABEL = 60
-NAMED = 12  # tokens of a scatter that stand there by name
+NAMED, NAMED_FROM = 8, 0.1  # tokens of a scatter that stand there by name: so many, if they changed so much
 
 
 def scatter(probes: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -52,7 +52,8 @@ def tokens_scatter(measured: Mapping[str, Any]) -> go.Figure:
         for token, b, a in zip(measured["tokens"], before, after, strict=True)
         if b is not None and a is not None
     ]
-    most = sorted(range(len(points)), key=lambda i: -abs(points[i][1] - points[i][2]))[:NAMED]
+    changes = [abs(b - a) for _, b, a in points]
+    most = [i for i in sorted(range(len(points)), key=lambda i: -changes[i])[:NAMED] if changes[i] >= NAMED_FROM]
     figure = _square()
     figure.add_scatter(
         x=[max(LEAST, b) for _, b, _ in points], y=[max(LEAST, a) for _, _, a in points], mode="markers+text",
