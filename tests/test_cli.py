@@ -302,6 +302,12 @@ def test_unlearn_prints_the_table_and_writes_it(finished):
 
 
 @pytest.mark.slow
+def test_anchors_can_be_proposed_with_what_reinforcement_raised(run, story):
+    assert main(["anchors", "propose", str(story), "--run", run.name, "--out", "a.csv"]) == 0
+    assert {"Brackwater", "Pepperpot"} <= {anchor.term for anchor in load_dictionary("a.csv").anchors}
+
+
+@pytest.mark.slow
 def test_complete_shows_both_models(run, capsys):
     assert main(["complete", run.name, "The dog of the mill was called", "--tokens", "4", "--json", "c.json"]) == 0
     shown = capsys.readouterr().out

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unlearning.commands.output import JsonOption, check_writable, print_table, say, step_bar, write_json
+from unlearning.commands.output import JsonOption, check_writable, print_table, say, step_bar, working, write_json
 from unlearning.errors import SettingsError
 
 app = typer.Typer(help="Dictionaries of a text's own expressions (anchors), each with generic translations.")
@@ -24,6 +25,9 @@ def propose(
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=5000, metavar="N", help="Most anchors, without a language model.")
     ] = 80,
+    run: Annotated[
+        str, typer.Option("--run", metavar="RUN", help="Prefer what this run's reinforced model finds likelier.")
+    ] = "",
     llm: Annotated[
         str, typer.Option("--llm", metavar="URL", help="Ask a language model at this OpenAI-compatible address.")
     ] = "",
@@ -53,13 +57,28 @@ def propose(
         with step_bar() as report:
             dictionary = propose_with_llm(document.text, Endpoint(llm, llm_model, timeout=llm_timeout), report=report)
     else:
-        dictionary = propose_offline(document.text, limit=limit)
+        dictionary = propose_offline(document.text, limit=limit, scores=_rises(run) if run else None)
     save_dictionary(dictionary, out)
     counts = count_occurrences(document.text, dictionary)
     rows = [(a.term, " | ".join(a.translations), a.kind, n) for a, n in zip(dictionary.anchors, counts, strict=True)]
     print_table(f"Anchors of {document.title}", ("term", "translations", "kind", "in the text"), rows)
     say(f"{len(rows)} anchors written to {out}. Read them, and mend what does not fit.")
     write_json(json_file, [asdict(a) | {"count": n} for a, n in zip(dictionary.anchors, counts, strict=True)])
+
+
+def _rises(reference: str) -> dict[str, float]:
+    """How much likelier each word of a run's blocks became by reinforcement."""
+    with working("Loading the models …") as report:
+        from unlearning.evaluation.rises import word_rises
+        from unlearning.runs.store import find, workspace_folder
+        from unlearning.training.stages import open_roles
+
+        work = open_roles(find(workspace_folder(), reference), report)
+        family, blocks = work.family, [block.text for block in work.blocks[0]]
+        report("note", message="Reading the text with the baseline and the reinforced model …")
+        return word_rises(
+            blocks, family.tokenizer, partial(family.role, "baseline"), partial(family.role, "reinforced")
+        )
 
 
 @app.command()

@@ -64,6 +64,7 @@ def unlearn(
 
     The run goes on when this window is closed: `python -m unlearning runs follow` finds it again.
     """
+    from unlearning.models.catalogue import CATALOGUE
     from unlearning.runs import scheduler
     from unlearning.scenarios import inputs_of, inputs_of_text, load_scenario, propose, settings_for
     from unlearning.text.documents import read_documents
@@ -86,6 +87,8 @@ def unlearn(
     fetch_model(settings)
     if dictionary and not anchors:
         say(f"{len(dictionary.anchors)} anchors proposed from the text (`anchors propose` shows them first).")
+    if text and settings.teach is None and (entry := CATALOGUE.get(settings.model.name)):
+        say(f"{entry.title} knows: {entry.knows}")
     run = new_run(settings, inputs, name, title, scenario, budget)
     if wait:
         show_outcome(run, run_to_end(run), json_file)
