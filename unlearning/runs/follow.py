@@ -76,8 +76,8 @@ class _Screen:
         elif kind in ("note", "warning", "error"):
             words = " ".join(str(event[key]) for key in ("message", "hint") if event.get(key))
             self._print(f"{kind.capitalize()}: {words}" if kind in COLOURS else words, COLOURS.get(kind, "default"))
-        elif kind == "sample":
-            self._print(f"step {event.get('step', '?')}: {event.get('prompt', '')} …{event.get('text', '')}", "dim")
+        elif kind == "sample" and "step" in event:  # those of the evaluation are many, and shown at the end
+            self._print(f"step {event['step']}: {event.get('prompt', '')} …{event.get('text', '')}", "dim")
 
     def waiting(self, folder: Path) -> None:
         """Say the place in the queue when it changes."""
