@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UnlearningError as error:
         print(error, file=sys.stderr)
         return BUSY if isinstance(error, RunBusyError) else FAILED
+    machine.limit_kernel_caches()
     with lock:
         return work(folder)
 

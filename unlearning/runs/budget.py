@@ -132,15 +132,17 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
         stages["teach"] = _training(settings.teach, work.all_blocks, work.all_tokens, work, speeds)
     if settings.label.use_reinforced:
         stages["reinforce"] = _training(settings.reinforce, work.kept_blocks, work.kept_tokens, work, speeds)
-    stages["label"] = _labelling(settings, work, speeds)
-    stages["finetune"] = _finetuning(settings, work, speeds, extra_steps)
+    finetune = _finetuning(settings, work, speeds, extra_steps)
+    stages["label"] = _labelling(settings, work, speeds, finetune.steps)
+    stages["finetune"] = finetune
     stages["evaluate"] = _evaluation(settings, work, speeds)
     pass_blocks = _largest_pass(settings, work, speeds)
     pass_bytes = pass_blocks * work.kept_tokens / max(1, work.kept_blocks) * speeds.train_bytes_per_token
     made = sum(name in stages for name in ("teach", "reinforce", "finetune"))
     others = made - 1 + work.taught  # roles that are kept beside the one in training
-    # per training stage the role and two checkpoints of weights and two optimiser moments
-    disk = made * speeds.role_bytes * (1 + 2 * 3) + work.kept_tokens * settings.label.top_k * 6
+    # per training stage the role and two checkpoints of weights and two optimiser moments; labels are 6 bytes each
+    labels = work.kept_tokens + (work.retain_tokens if any(_retains(t, work) for t in _used(settings)) else 0)
+    disk = made * speeds.role_bytes * (1 + 2 * 3) + labels * settings.label.top_k * 6
     return Budget(
         stages=stages,
         seconds=speeds.load_s + sum(stage.seconds for stage in stages.values()),
@@ -154,25 +156,33 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
 def _training(
     settings: TrainSettings, blocks: int, tokens: int, work: Workload, speeds: Speeds, extra_steps: int = 0
 ) -> StageCost:
-    """A training stage, and before it one pass over the retain text where it is to stay close on that."""
+    """A training stage, and before it a pass over the retain text where it is to stay close on that."""
+    plain = _steps(settings, blocks, tokens, work, speeds, extra_steps)
+    before = _retain_tokens(settings, work, plain.steps) / speeds.label_tokens_per_s
+    return StageCost(plain.tokens, plain.steps, plain.seconds + before)
+
+
+def _steps(
+    settings: TrainSettings, blocks: int, tokens: int, work: Workload, speeds: Speeds, extra_steps: int
+) -> StageCost:
     planned = settings.epochs * math.ceil(blocks / settings.batch_blocks)
     steps = planned + extra_steps
     read = settings.epochs * tokens * steps / max(1, planned)
-    before = 0.0
     if _retains(settings, work):
         read += steps * settings.retain_blocks * work.retain_tokens / work.retain_blocks
-        before = work.retain_tokens / speeds.label_tokens_per_s
-    return StageCost(round(read), steps, read / speeds.train_tokens_per_s + before)
+    return StageCost(round(read), steps, read / speeds.train_tokens_per_s)
 
 
-def _labelling(settings: Settings, work: Workload, speeds: Speeds) -> StageCost:
+def _labelling(settings: Settings, work: Workload, speeds: Speeds, finetune_steps: int) -> StageCost:
+    """Generic labels, and the baseline's own predictions on the retain text."""
     read = (settings.label.draws + settings.label.use_reinforced) * work.kept_tokens
+    read += round(_retain_tokens(settings.finetune, work, finetune_steps))
     return StageCost(read, work.kept_blocks, read / speeds.label_tokens_per_s)
 
 
 def _finetuning(settings: Settings, work: Workload, speeds: Speeds, extra_steps: int) -> StageCost:
     watch = settings.evaluation
-    plain = _training(settings.finetune, work.kept_blocks, work.kept_tokens, work, speeds, extra_steps)
+    plain = _steps(settings.finetune, work.kept_blocks, work.kept_tokens, work, speeds, extra_steps)
     if not watch.every_steps or not watch.watch or not work.prompts:
         return plain
     looks = 1 + plain.steps / watch.every_steps
@@ -192,16 +202,31 @@ def _evaluation(settings: Settings, work: Workload, speeds: Speeds) -> StageCost
     return StageCost(round(roles * (texts + written)), roles, roles * seconds)
 
 
+def _retain_tokens(settings: TrainSettings, work: Workload, steps: int) -> float:
+    """Retain text that a stage prepares: all of it, or as much as its steps will see."""
+    if not _retains(settings, work):
+        return 0.0
+    blocks = min(work.retain_blocks, steps * settings.retain_blocks)
+    return blocks * work.retain_tokens / work.retain_blocks
+
+
 def _retains(settings: TrainSettings, work: Workload) -> bool:
     return bool(settings.retain_weight and settings.retain_blocks and work.retain_blocks)
 
 
 def _largest_pass(settings: Settings, work: Workload, speeds: Speeds) -> int:
     """Blocks in the largest training pass."""
-    used = [settings.finetune, *([settings.teach] if settings.teach else [])]
+    return max(min(train.pass_blocks or speeds.pass_blocks, train.batch_blocks) for train in _used(settings))
+
+
+def _used(settings: Settings) -> list[TrainSettings]:
+    """The training stages of these settings."""
+    used: list[TrainSettings] = [settings.finetune]
+    if settings.teach is not None:
+        used.append(settings.teach)
     if settings.label.use_reinforced:
         used.append(settings.reinforce)
-    return max(min(train.pass_blocks or speeds.pass_blocks, train.batch_blocks) for train in used)
+    return used
 
 
 def workload_of(settings: Settings, inputs: Mapping[str, str | bytes | Path], bytes_per_token: float) -> Workload:

@@ -174,6 +174,7 @@ def _seconds(act: Callable[[], object]) -> float:
 
 def main() -> int:
     """Answer the order on standard input in the file named on the command line."""
+    machine.limit_kernel_caches()
     answer, order = Path(sys.argv[1]), json.load(sys.stdin)
     try:
         write_json(answer, asdict(calibrate(Settings.model_validate(order["settings"]), order["sample"])))

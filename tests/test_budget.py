@@ -1,0 +1,107 @@
+"""The budget before a run: arithmetic by hand, and a real calibration of the tiny model."""
+
+import json
+
+import pytest
+from runs_for_tests import workspace  # noqa: F401
+
+from unlearning.config import make_settings
+from unlearning.errors import ModelError
+from unlearning.runs import budget, speeds
+from unlearning.runs.budget import Speeds, Workload, compare_with_budget, estimate, workload_of
+
+ROUND = Speeds(
+    train_tokens_per_s=100.0, label_tokens_per_s=400.0, score_tokens_per_s=500.0, generate_tokens_per_s=40.0,
+    probe_s=0.1, load_s=5.0, resident_bytes=1e9, floor_bytes=1.1e9, train_bytes_per_token=1e6, role_bytes=2e7,
+    bytes_per_token=4.0, pass_blocks=4,
+)  # fmt: skip
+PLAIN = {
+    "teach": None, "reinforce": {"epochs": 3, "batch_blocks": 4}, "evaluation.every_steps": 0,
+    "finetune": {"epochs": 2, "batch_blocks": 4, "retain_weight": 0.0, "retain_blocks": 0},
+}  # fmt: skip
+
+
+def cost(work, **changes):
+    return estimate(make_settings(changes=PLAIN | changes), work, ROUND)
+
+
+def test_a_run_worked_out_by_hand():
+    work = Workload(all_blocks=12, all_tokens=2400, kept_blocks=10, kept_tokens=2000, held_out_tokens=400,
+                    unrelated_tokens=600, prompts=30, completions=20)  # fmt: skip
+    found = cost(work, **{"evaluation.completions": 10, "evaluation.completion_tokens": 40})
+    assert list(found.stages) == ["reinforce", "label", "finetune", "evaluate"]
+    assert (found.stages["reinforce"].steps, found.stages["reinforce"].tokens) == (9, 6000)  # 3 epochs of ⌈10/4⌉
+    assert found.stages["reinforce"].seconds == 60.0
+    assert found.stages["label"].seconds == 2 * 2000 / 400
+    assert found.stages["finetune"].seconds == 2 * 2000 / 100
+    a_role = (2000 + 400 + 600 + 1.5 * 400) / 500 + 400 / 40 + 2 * 30 * 0.1
+    assert found.stages["evaluate"].seconds == pytest.approx(3 * a_role)  # baseline, reinforced, unlearned
+    assert found.seconds == pytest.approx(5 + 60 + 10 + 40 + 3 * a_role)
+    assert found.pass_bytes == 4 * 200 * 1e6 and found.peak_bytes == 1e9 + 2e7 + 8e8  # one other role is kept
+
+
+def test_what_makes_a_run_longer_makes_its_budget_longer():
+    work = Workload(all_blocks=20, all_tokens=4000, kept_blocks=18, kept_tokens=3600, retain_blocks=40,
+                    retain_tokens=8000, prompts=30, completions=20)  # fmt: skip
+    plain = cost(work)
+    watched = cost(work, **{"evaluation.every_steps": 2, "evaluation.watch": 8})
+    assert watched.stages["finetune"].seconds > plain.stages["finetune"].seconds
+    retained = cost(work, **{"finetune.retain_weight": 1.0, "finetune.retain_blocks": 2})
+    assert retained.stages["finetune"].tokens == plain.stages["finetune"].tokens + 10 * 2 * 200
+    # ten steps see twenty of the forty retain blocks: no more are prepared
+    assert retained.stages["label"].tokens == plain.stages["label"].tokens + 20 * 200
+    taught = cost(work, teach={"epochs": 5, "batch_blocks": 4, "retain_weight": 0.0})
+    assert taught.stages["teach"].steps == 25 and taught.seconds > plain.seconds
+    more = estimate(make_settings(changes=PLAIN), work, ROUND, extra_steps=10)
+    assert more.stages["finetune"].seconds == pytest.approx(2 * plain.stages["finetune"].seconds)
+    assert cost(work, **{"finetune.pass_blocks": 1, "reinforce.pass_blocks": 1}).pass_bytes == plain.pass_bytes / 4
+    anchors_only = cost(work, **{"label.use_reinforced": False})
+    assert "reinforce" not in anchors_only.stages and anchors_only.stages["evaluate"].steps == 2
+
+
+def test_the_workload_follows_from_the_inputs(tmp_path):
+    (tmp_path / "retain.txt").write_text("ä" * 2000)
+    inputs = {
+        "text.txt": "word " * 8000, "retain.txt": tmp_path / "retain.txt", "probes.json": b"[1, 2, 3]",
+        "completions.json": "no json", "taught": tmp_path,
+    }  # fmt: skip
+    settings = make_settings(changes={"text.held_out": 0.2, "text.block_tokens": 100})
+    work = workload_of(settings, inputs, bytes_per_token=4.0)
+    assert (work.all_tokens, work.kept_tokens, work.held_out_tokens, work.retain_tokens) == (
+        10_000,
+        8_000,
+        2_000,
+        1_000,
+    )
+    assert work.prompts == 3 and work.completions == 0 and work.taught
+    assert 100 <= work.all_blocks <= 115
+    few = workload_of(make_settings(changes={"text.max_tokens": 500}), inputs, 4.0)
+    assert few.kept_tokens == 500 and few.all_tokens == 10_000
+
+
+def test_the_sentence_at_the_end():
+    said = compare_with_budget(
+        {"seconds": 250, "peak_bytes": 1.9e9, "disk_bytes": 3e8}, {"seconds": 238.4, "peak_bytes": 2.1e9}
+    )
+    assert said == "Took 4:10 (3:58 expected), at most 1.90 GB of memory (2.10 GB expected), 0.30 GB on disk."
+    assert budget.minutes(59.6) == "1:00" and budget.minutes(3661) == "1:01:01"
+
+
+@pytest.mark.slow
+def test_a_real_calibration_is_made_once_and_kept(workspace):
+    settings = make_settings(changes=PLAIN | {"model.name": "random:tiny", "text.block_tokens": 64})
+    inputs = {"text.txt": "The heron told the miller what the river said. " * 50}
+    assert speeds.budget(workspace, settings, inputs, measure=False) is None
+    first = speeds.budget(workspace, settings, inputs)
+    assert first.seconds > 0 and 1e8 < first.peak_bytes < 2e9 and set(first.stages) >= {"reinforce", "finetune"}
+    assert json.loads(json.dumps(first.dump()))["steps"] == first.steps
+    kept = (workspace / "speeds.json").read_bytes()
+    longer = speeds.budget(workspace, settings, inputs | {"text.txt": inputs["text.txt"] * 4}, measure=False)
+    assert longer.stages["reinforce"].tokens == pytest.approx(4 * first.stages["reinforce"].tokens, rel=0.02)
+    assert (workspace / "speeds.json").read_bytes() == kept
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_measured_is_named(workspace):
+    with pytest.raises(ModelError, match="nothing"):
+        speeds.budget(workspace, make_settings(changes={"model.name": "random:nothing"}), {"text.txt": "a"})
