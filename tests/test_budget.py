@@ -8,7 +8,8 @@ from runs_for_tests import workspace  # noqa: F401
 from unlearning.config import make_settings
 from unlearning.errors import ModelError
 from unlearning.runs import budget, speeds
-from unlearning.runs.budget import Speeds, Workload, compare_with_budget, estimate, workload_of
+from unlearning.runs.budget import Speeds, compare_with_budget, estimate
+from unlearning.runs.workload import Workload, workload_of
 
 ROUND = Speeds(
     train_tokens_per_s=100.0, label_tokens_per_s=400.0, score_tokens_per_s=500.0, generate_tokens_per_s=40.0,

@@ -26,9 +26,10 @@ from unlearning.runs.durable import (
     write_json,
 )
 from unlearning.runs.locks import take
+from unlearning.runs.names import LONGEST_NAME, new_id
 from unlearning.runs.queue import workspace_of
 from unlearning.runs.record import read_config
-from unlearning.runs.store import ACTIVE, LONGEST_NAME, Run, load, new_id, next_number, runs_folder, state
+from unlearning.runs.store import ACTIVE, Run, load, next_number, runs_folder, state
 
 # What belongs to this machine and this moment, not to the run.
 TRANSIENT = frozenset({"queued", "cancel", "worker.lock", "worker.json", "reserve", "exit.json"})

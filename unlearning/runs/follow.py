@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from unlearning.runs.budget import minutes
 from unlearning.runs.events import Event, read
+from unlearning.runs.names import one_line
 from unlearning.runs.queue import places, workspace_of
-from unlearning.runs.store import ACTIVE, State, load, one_line, state
+from unlearning.runs.store import ACTIVE, State, load, state
 
 POLL_S = 0.3
 LINE_EVERY_S = 10.0  # where there is no terminal to draw bars in

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from unlearning.config import Settings
 from unlearning.errors import ModelError, RunError
-from unlearning.runs.budget import Budget, Speeds, estimate, workload_of
+from unlearning.runs.budget import Budget, Speeds, estimate
 from unlearning.runs.durable import read_json_or_empty, write_json
+from unlearning.runs.workload import workload_of
 
 SPEEDS = "speeds.json"
 LONGEST_S = 600.0

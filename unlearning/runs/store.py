@@ -24,9 +24,7 @@ There is no database and no repair: a worker that was killed leaves a run that r
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,15 +36,14 @@ from unlearning.errors import RunNotFoundError, SettingsError, UnlearningError
 from unlearning.runs.durable import disk_errors_in_words, read_json_or_empty, sync_folder, write_file, write_json
 from unlearning.runs.events import EVENTS
 from unlearning.runs.locks import WORKER_LOCK, held, take
+from unlearning.runs.names import LONGEST_NAME, checked_name, new_id, one_line
 from unlearning.runs.record import make_config, read_config, read_settings
 
-LONGEST_NAME = 255
 HARDWARE = "hardware.json"
 INPUTS = (
     "text.txt", "anchors.json", "probes.json", "retain.txt",
     "completions.json", "themes.txt", "unrelated.txt", "taught",
 )  # fmt: skip
-_ID_LETTERS = string.ascii_lowercase + string.digits
 
 
 class State(StrEnum):
@@ -232,24 +229,6 @@ def rename(folder: Path, name: str) -> None:
     write_json(folder / "meta.json", read_json_or_empty(folder / "meta.json") | {"name": name})
 
 
-def one_line(words: str) -> str:
-    """`words` without line breaks and without characters that control a terminal or turn the writing round."""
-    joiner = "\u200d"  # holds together what is drawn as one sign
-    return " ".join("".join(letter if letter.isprintable() or letter == joiner else " " for letter in words).split())
-
-
-def checked_name(name: str) -> str:
-    """`name` on one line and without control characters.
-
-    Raises:
-        SettingsError: longer than 255 characters.
-    """
-    name = one_line(name)
-    if len(name) > LONGEST_NAME:
-        raise SettingsError(f"The name has {len(name)} characters.", f"Use at most {LONGEST_NAME}.")
-    return name
-
-
 def runs_folder(workspace: Path) -> Path:
     return workspace / "runs"
 
@@ -265,11 +244,6 @@ def run_folders(workspace: Path) -> list[Path]:
 def workspace_folder() -> Path:
     """The workspace: UNLEARNING_WORKSPACE, else `workspace` in the current folder."""
     return Path(os.environ.get("UNLEARNING_WORKSPACE") or "workspace").resolve()
-
-
-def new_id() -> str:
-    """Eight letters and digits: short enough to type, and no two alike among millions."""
-    return "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
 
 
 def next_number(workspace: Path) -> int:
