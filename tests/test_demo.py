@@ -1,4 +1,7 @@
-"""The demo from beginning to end, as a user starts it, with the real default model; fewer tokens than by default."""
+"""The demo from beginning to end, as a user starts it, with the real default model; on fewer tokens than by default.
+
+Limits are wider than what the presets reach: this is to see that everything works together.
+"""
 
 import json
 import os
@@ -63,11 +66,11 @@ def test_it_forgets_even_in_this_short_time_and_the_rest_stays(demo):
         return figure(demo, "baseline", name), figure(demo, "unlearned", name)
 
     before, after = pair("probability_familiarity")
-    assert after < 0.8 * before
+    assert after < 0.5 * before
     before, after = pair("control_probability")
-    assert abs(after - before) < 0.05
+    assert abs(after - before) < 0.15
     before, after = pair("perplexity_unrelated")
-    assert after < 1.1 * before
+    assert after < 1.15 * before
 
 
 @pytest.mark.slow
