@@ -29,7 +29,7 @@ def workspace(tmp_path, monkeypatch):
     yield folder
     for process in processes_of(folder, "unlearning.runs.scheduler"):
         process.kill()
-    left = wait_until(lambda: not processes_of(folder), 5) or processes_of(folder)
+    left = wait_until(lambda: not processes_of(folder), 10) or processes_of(folder)
     for process in left if isinstance(left, list) else []:
         process.kill()
     assert left is True, f"left running: {left}"
@@ -65,7 +65,7 @@ def wait_until(condition, seconds):
     return bool(condition())
 
 
-def wait_for(folder, wanted, seconds=20):
+def wait_for(folder, wanted, seconds=60):
     """Wait for a state of a run; the words of its process are shown where it does not come."""
     states = {wanted} if isinstance(wanted, str) else set(wanted)
     log = folder / "output.log"

@@ -49,12 +49,13 @@ def test_double_start_the_second_says_so_and_harms_nothing(workspace):
     folder = make_run(workspace, {"steps": 1000, "sleep": 0.02})
     first = start_worker(folder)
     try:
-        assert wait_until(lambda: "step" in kinds(folder), 20)
+        assert wait_until(lambda: "step" in kinds(folder), 60)
         began = time.monotonic()
         status, said = run_worker(folder)
         assert status == 75 and "already at work" in said and time.monotonic() - began < 15
         assert store.state(folder) is State.RUNNING and first.poll() is None
-        assert [e["seq"] for e in read(folder).events] == list(range(1, len(read(folder).events) + 1))
+        events = read(folder).events
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     finally:
         first.kill()
         first.wait()
@@ -76,7 +77,7 @@ def test_ten_started_together_one_works(workspace):
 def test_stop_saves_and_resume_ends_with_the_same_result(workspace):
     folder = make_run(workspace, {"steps": 30, "sleep": 0.05, "every": 1000})
     worker = start_worker(folder)
-    assert wait_until(lambda: kinds(folder).count("step") > 3, 20)
+    assert wait_until(lambda: kinds(folder).count("step") > 3, 60)
     queue.request_stop(folder)
     assert store.state(folder) is State.CANCELLING
     assert worker.wait(timeout=5) == 0 and store.state(folder) is State.CANCELLED
@@ -109,7 +110,7 @@ def test_sigterm_saves_and_reads_as_interrupted(workspace):
     """What a shutdown of the machine sends: nobody asked for the run to be given up."""
     folder = make_run(workspace, {"steps": 400, "sleep": 0.02, "every": 1000})
     worker = start_worker(folder)
-    assert wait_until(lambda: kinds(folder).count("step") > 3, 20)
+    assert wait_until(lambda: kinds(folder).count("step") > 3, 60)
     worker.terminate()
     assert worker.wait(timeout=5) == 76 and store.state(folder) is State.INTERRUPTED
     assert read_json(folder / "stages/first/checkpoint.json")["step"] >= 3
@@ -173,7 +174,7 @@ def test_kind_of_another_version(workspace, monkeypatch):
 def test_events_cut_by_a_power_cut_are_continued(workspace):
     folder = make_run(workspace, {"steps": 60, "sleep": 0.01})
     worker = start_worker(folder)
-    assert wait_until(lambda: kinds(folder).count("step") > 10, 20)
+    assert wait_until(lambda: kinds(folder).count("step") > 10, 60)
     worker.kill()
     worker.wait()
     path = folder / EVENTS
