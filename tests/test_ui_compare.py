@@ -104,9 +104,8 @@ def test_generic_target_is_the_stored_label(work):
             top = probs.topk(3)
             weights = example.target_probs[row].astype("float32")
             kept = dict(zip(example.target_ids[row].tolist(), weights.tolist(), strict=True))
-            share = sum(float(probs[token]) for token in kept)
             for token, p in zip(top.indices.tolist(), top.values.tolist(), strict=True):
-                assert kept.get(token, 0) == pytest.approx(p / share, rel=0.05, abs=2e-3)
+                assert kept.get(token, 0) == pytest.approx(p, rel=0.05, abs=2e-3)
                 compared += 1
     assert compared > 10
 
@@ -169,6 +168,15 @@ def test_before_and_after_is_what_the_evaluation_wrote(finished):
     assert recorded.evaluation(finished)["verdicts"]["forgotten"]["answer"] in ("yes", "partly", "no", "unknown")
 
 
+def test_measured_prompts_have_their_next_words_without_a_model(finished):
+    row = recorded.measured(finished)["unlearned"]["probes"][2]
+    found = recorded.next_words(finished, row["prompt"])
+    assert found["roles"] == ["never_taught", "baseline", "reinforced", "unlearned"] and len(found["rows"]) == 8
+    top = {one["text"]: one["p"] for one in row["top"]}
+    assert all(line["p"]["unlearned"] == top.get(line["token"]) for line in found["rows"])
+    assert recorded.next_words(finished, "never asked") is None
+
+
 def test_figures_hold_every_point_and_no_markup(finished):
     figure = plots.scatter(recorded.before_and_after(finished)).to_dict()
     points = sum(len(trace["x"]) for trace in figure["data"] if trace["mode"] == "markers")
@@ -184,8 +192,10 @@ def test_block_shows_masks_and_translation(finished, host, work):
     assert "".join(found["tokens"]) == work.blocks[0][1].text and len(found["masks"]) == len(found["tokens"])
     assert sum(found["counts"]) == len(found["tokens"])
     positions = StoredExamples(work.stage_folder("label") / "labels")[1].positions - found["front"]
-    labelled = [i for i, mask in enumerate(found["masks"]) if mask == Mask.LABELLED]
-    assert labelled == [i for i in positions.tolist() if 0 <= i < len(found["tokens"]) - 1]
+    labelled = {i for i, mask in enumerate(found["masks"]) if mask == Mask.LABELLED}
+    trained = {i for i in positions.tolist() if 0 <= i < len(found["tokens"]) - 1}
+    assert trained  # of the places that could have a label, those whose label says something new
+    assert trained <= labelled
     assert any(piece is not None for piece in found["piece"])
     assert inspector.read_block(host, finished, 999, job())["index"] == found["count"] - 1
 
