@@ -19,7 +19,7 @@ from typing import Any
 from unlearning.config import Settings, TeachSettings, TrainSettings
 from unlearning.errors import InputError
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
-from unlearning.evaluation.scoring import target_probabilities
+from unlearning.evaluation.scoring import next_tokens, target_probabilities
 from unlearning.methods.examples import Example, StoredExamples, next_token_example, save_examples
 from unlearning.methods.generic_labels import label_blocks, own_predictions
 from unlearning.models.adapters import Family, open_family
@@ -39,6 +39,9 @@ from unlearning.training.loop import Outcome, Report, Term, count_steps, train
 
 STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
 PRODUCT = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}  # stage → role it makes
+
+
+WATCHED_TOP = 5  # likeliest next tokens that are kept of each watched prompt
 
 
 class Stopped(Exception):
@@ -367,11 +370,12 @@ def _watch(work: Work) -> Callable[[int, int], None]:
             return
         with work.family.role("unlearned") as model:
             found = target_probabilities(model, tokenizer, watched)
+            likeliest = next_tokens(model, tokenizer, [probe.prompt for probe in watched], WATCHED_TOP)
             work.report(
                 "probe", stage="finetune", step=done,
                 probabilities=[
-                    {"prompt": probe.prompt, "target": target, "kind": probe.kind, "p": p}
-                    for probe, row in zip(watched, found, strict=True)
+                    {"prompt": probe.prompt, "target": target, "kind": probe.kind, "p": p, "top": top}
+                    for probe, row, top in zip(watched, found, likeliest, strict=True)
                     for target, p in zip(probe.targets, row, strict=True)
                 ],
             )  # fmt: skip
