@@ -163,7 +163,7 @@ class FinetuneSettings(TrainSettings):
     learning_rate: float = Field(5e-4, gt=0, le=1, description="Step size of AdamW.")
     batch_blocks: int = Field(2, ge=1, le=4096, description="Blocks in one optimiser step. The paper: 128.")
     retain_weight: float = Field(
-        4.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL). The paper: 0."
+        3.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL). The paper: 0."
     )
     retain_blocks: int = Field(
         1, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
