@@ -140,6 +140,15 @@ def test_a_second_tab_cannot_overwrite_what_it_has_not_seen(drafts):
     assert terms(late) == ["Dinah", "Alice"]
 
 
+def test_a_click_that_waited_means_the_row_it_was_made_on(drafts):
+    for term in ("Alice", "Dinah", "White Rabbit"):
+        ask(drafts, "add", anchor=anchor(term, "X"))
+    ask(drafts, "delete", row=0, was="White Rabbit")
+    state = ask(drafts, "delete", row=2, was="Alice")  # it stood in row 2 when somebody clicked
+    assert terms(state) == ["Dinah"]
+    assert "“Alice” is gone" in ask(drafts, "delete", row=0, was="Alice")["refused"]
+
+
 HOSTILE = [
     "<script>alert(1)</script>", "{{constructor}}", "${alert(1)}", "\u202egnirts", "a\u200bb", "'; DROP TABLE", "\0",
     "🐇" * 50, "a" * LONGEST,

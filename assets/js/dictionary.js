@@ -2,7 +2,7 @@
 const { element: node, fill } = window.forgetting;
 const KINDS = ["person", "place", "creature", "thing", "phrase"];
 const ROWS_AT_ONCE = 120;
-const view = { filter: "", which: "all", shown: ROWS_AT_ONCE, page: 0, seed: 0, text: "both", busy: false, fresh: true };
+const view = { filter: "", which: "all", shown: ROWS_AT_ONCE, page: 0, seed: 0, text: "both" };
 let state = null;
 let draft = "";
 
@@ -22,9 +22,13 @@ function footer() {
 }
 
 /* --- talking to the server --- */
-async function act(action, more = {}, focus = null) {
-  if (view.busy) return null;
-  view.busy = true;
+/* One after another: what is asked for while an answer is on its way waits for it. */
+let line = Promise.resolve();
+function act(action, more = {}, focus = null) {
+  line = line.then(() => ask(action, more, focus));
+  return line;
+}
+async function ask(action, more, focus) {
   element.setAttribute("aria-busy", "true");
   const slow = setTimeout(() => say("Working …"), 600);
   try {
@@ -41,7 +45,6 @@ async function act(action, more = {}, focus = null) {
     return null;
   } finally {
     clearTimeout(slow);
-    view.busy = false;
     element.removeAttribute("aria-busy");
   }
 }
@@ -157,13 +160,13 @@ function drawRow(row, i) {
     : problem ? node("span", { id: hint, class: `finding ${problem.severity}`, title: row.findings.map((one) => one.text).join("\n") }, node("b", { "aria-hidden": "true" }, problem.severity === "error" ? "✗ " : "⚠ "), node("span", { class: "sr" }, `${problem.severity}: `), problem.text, others)
     : node("span", { class: "fine" }, node("span", { "aria-hidden": "true" }, "✓"), node("span", { class: "sr" }, "fine"));
   return node("div", { class: `anchor-row${row.enabled ? "" : " switched-off"}${problem ? ` has-${problem.severity}` : ""}`, role: "row", "data-row": i },
-    cell("on", node("button", { type: "button", class: "switch", role: "switch", "aria-checked": String(row.enabled), "aria-label": `Use “${row.term}”`, "data-key": `${i}:on`, onclick: () => act("switch", { row: i, on: !row.enabled }, `${i}:on`) })),
+    cell("on", node("button", { type: "button", class: "switch", role: "switch", "aria-checked": String(row.enabled), "aria-label": `Use “${row.term}”`, "data-key": `${i}:on`, onclick: () => act("switch", { row: i, was: row.term, on: !row.enabled }, `${i}:on`) })),
     cell("term", input("term", row.term, "Anchor")),
     cell("translations", input("translations", row.translations.join(" | "), "Generic translation")),
     cell("kind", kind),
     cell("count", row.count ? node("button", { type: "button", class: "quiet count", title: "Show it in the text", "aria-label": `${row.count} times in the text; show the first`, onclick: () => showInText(i) }, String(row.count)) : node("span", { class: "none" }, "0")),
     cell("check", check),
-    cell("delete", node("button", { type: "button", class: "quiet", "aria-label": `Delete “${row.term}”`, "data-key": `${i}:delete`, onclick: () => act("delete", { row: i }, `${i}:delete`) }, "✕")));
+    cell("delete", node("button", { type: "button", class: "quiet", "aria-label": `Delete “${row.term}”`, "data-key": `${i}:delete`, onclick: () => act("delete", { row: i, was: row.term }, `${i}:delete`) }, "✕")));
 }
 function drawTotals() {
   const on = state.rows.filter((row) => row.enabled).length;
@@ -183,7 +186,7 @@ function commit(input) {
   if (input.value.trim() === before) return;
   const anchor = { term: row.term, translations: row.translations, kind: row.kind, enabled: row.enabled, note: row.note };
   anchor[input.dataset.field] = input.dataset.field === "translations" ? split(input.value) : input.value;
-  act("edit", { row: i, anchor });
+  act("edit", { row: i, was: row.term, anchor });
 }
 table.addEventListener("change", (event) => { if (event.target.dataset.field) commit(event.target); });
 table.addEventListener("keydown", (event) => {

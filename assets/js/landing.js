@@ -1,6 +1,7 @@
 /* A recorded run played back: prompt, bars before and now, curves up to the step shown, and a guess to make first. */
 const { element: node, fill, percent, token, spelled, curves, switcher, bar, scaled, duration } = window.forgetting;
 const SECONDS_A_MOMENT = 0.8;
+const ELSE = "something else"; // where a recording kept no other words
 const GUESSES = [["rises", "It rises"], ["falls", "It falls"], ["stays", "It stays"]];
 const record = props.value;
 if (!record) {
@@ -77,19 +78,19 @@ if (!record) {
     };
   }
   function known(prompt, at) {
-    const found = new Map(prompt.top[at] || []);
+    const found = new Map(prompt.top[at] || [[ELSE, 1 - prompt.p[at]]]);
     found.set(prompt.target, prompt.p[at]);
     return found;
   }
   function wordsOf(prompt) {
     const wanted = [prompt.target];
-    for (const at of [0, last]) for (const [one] of prompt.top[at] || []) if (!wanted.includes(one)) wanted.push(one);
+    for (const at of [0, last]) for (const [one] of prompt.top[at] || [[ELSE]]) if (!wanted.includes(one)) wanted.push(one);
     const firstSeen = known(prompt, 0);
     const lastSeen = known(prompt, last);
     const weight = (one) => (firstSeen.get(one) || 0) + (lastSeen.get(one) || 0);
     return wanted.sort((a, b) => weight(b) - weight(a)).slice(0, 6).sort((a, b) => (firstSeen.get(b) || 0) - (firstSeen.get(a) || 0));
   }
-  const likeliest = (prompt, at) => (prompt.top[at] && prompt.top[at].length ? prompt.top[at][0][0] : prompt.target);
+  const likeliest = (prompt, at) => (prompt.top[at] && prompt.top[at].length ? prompt.top[at][0][0] : prompt.p[at] >= 0.5 ? prompt.target : ELSE);
 
   function choose(i) {
     state.prompt = i;
@@ -112,7 +113,7 @@ if (!record) {
     then.set(known(prompt, 0));
     now.set(known(prompt, state.at));
     const said = likeliest(prompt, state.at);
-    word.textContent = spelled(said).trim() || "…";
+    word.textContent = said === ELSE ? "…" : spelled(said).trim() || "…";
     word.className = `blank ${said === prompt.target ? "known" : "other"}`;
     word.title = `The likeliest next word, ${percent(known(prompt, state.at).get(said))}`;
     chart.set(record.prompts.map((one, i) => ({ id: i, name: one.prompt, kind: one.kind, points: one.p.slice(0, state.at + 1).map((p, k) => [record.steps[k], p]) })), { steps: record.steps[last] });

@@ -29,6 +29,7 @@ function toAddress(where) {
 }
 
 function show(where) {
+  document.getElementById("first")?.remove();
   document.body.dataset.step = where.step;
   for (const link of element.querySelectorAll("a[data-step]")) {
     const here = link.dataset.step === where.step;
@@ -62,7 +63,8 @@ element.addEventListener("click", (event) => {
     const where = Object.fromEntries(new URLSearchParams(new URL(link.href).search));
     visit({ draft: ownDraft(), ...where, step: link.dataset.step });
   } else if (event.target.closest("[data-act=theme]")) {
-    const dark = document.body.classList.toggle("dark");
+    const dark = !document.body.classList.contains("dark");
+    for (const root of [document.body, document.documentElement]) root.classList.toggle("dark", dark);
     localStorage.setItem("forgetting-theme", dark ? "dark" : "light");
   }
 });

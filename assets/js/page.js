@@ -26,13 +26,12 @@ window.forgetting = {
   percent(p) {
     if (p === null || p === undefined || Number.isNaN(p)) return "–";
     const value = 100 * p;
+    if (value >= 99.5 && value < 99.95) return `${value.toFixed(1)} %`;
     if (value >= 10) return `${value.toFixed(0)} %`;
     if (value >= 1) return `${value.toFixed(1)} %`;
     if (value >= 0.01) return `${value.toFixed(2)} %`;
     return value === 0 ? "0 %" : "< 0.01 %";
   },
 };
-/* The appearance that was chosen on an earlier visit. */
-if (localStorage.getItem("forgetting-theme") && !new URLSearchParams(location.search).has("__theme")) {
-  document.body.classList.toggle("dark", localStorage.getItem("forgetting-theme") === "dark");
-}
+/* The appearance that first_paint.py has settled on; Gradio knows only the system's. */
+document.body.classList.toggle("dark", document.documentElement.classList.contains("dark"));

@@ -1,5 +1,6 @@
 """The frame and the first page in a real browser."""
 
+import os
 import re
 import time
 
@@ -8,6 +9,11 @@ from playwright.sync_api import expect
 from tests.browser.conftest import findings
 
 STEPS = ("start", "text", "dictionary", "unlearn", "compare", "inspector", "runs")
+
+
+def patience():
+    """How much longer a busy machine may take: programs that want to run, for each processor."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def arrive(page, site, query=""):
@@ -51,17 +57,31 @@ def test_every_place_has_its_address_and_the_back_button_returns(page, site):
     expect(page.locator("#panel-inspector")).to_be_visible()
 
 
+def test_the_first_paint_has_the_header_before_any_script_of_gradio_ran(page, site):
+    page.route("**/assets/**", lambda route: route.abort())
+    page.goto(f"{site.url}?step=text")
+    expect(page.locator("#first a[aria-current]")).to_have_text("1Text")
+    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert painted < 1500 * patience()
+    page.goto(site.url)
+    expect(page.locator("#first h1")).to_have_text("Watch a language model forget a text.")
+
+
 def test_changing_the_step_takes_less_than_a_fifth_of_a_second(page, site):
     arrive(page, site, "?step=dictionary")
     page.wait_for_selector(".anchor-row input")
     arrive_at = """(step) => new Promise((done) => {
         const began = performance.now();
         document.querySelector(`header a[data-step=${step}]`).click();
-        const look = () => document.querySelector(`#panel-${step}`)?.offsetParent ? done(performance.now() - began) : requestAnimationFrame(look);
+        const here = () => document.querySelector(`#panel-${step}`)?.offsetParent;
+        const look = () => (here() ? done(performance.now() - began) : requestAnimationFrame(look));
         look();
     })"""
     page.evaluate(arrive_at, "start")
-    assert min(page.evaluate(arrive_at, step) for step in ("dictionary", "start", "dictionary", "start")) < 200
+    assert (
+        min(page.evaluate(arrive_at, step) for step in ("dictionary", "start", "dictionary", "start"))
+        < 200 * patience()
+    )
 
 
 def test_a_second_tab_and_four_at_once_show_the_same_draft(page, site, watched):

@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the page until interrupted."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     options = _options(arguments)
+    logins = _pairs(options.auth)
     from unlearning.runs import scheduler
     from unlearning.runs.store import workspace_folder
     from unlearning.ui.frame import build_app
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server_name=options.host,
         server_port=options.port,
         root_path=options.root_path or None,
-        auth=_pairs(options.auth),
+        auth=logins,
         auth_message="This page asks for the name and password that its owner gave you.",
         **launch_settings(workspace),
     )
@@ -34,12 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def launch_settings(workspace: Path) -> dict[str, Any]:
     """What every launch of the page has in common, a test's too."""
-    from unlearning.ui.pages import head
+    from starlette.middleware import Middleware
+
+    from unlearning.ui.first_paint import FirstPaint
+    from unlearning.ui.frame import header
+    from unlearning.ui.landing import HERO
+    from unlearning.ui.pages import head, style
     from unlearning.ui.theme import make_theme
+
+    first = Middleware(FirstPaint, style=style(), header=header(), hero=HERO)
 
     return {
         "theme": make_theme(),
         "head": head(),
+        "app_kwargs": {"middleware": [first]},
         "ssr_mode": False,
         "run_history": False,
         "max_file_size": LARGEST_UPLOAD,

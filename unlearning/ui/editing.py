@@ -186,9 +186,13 @@ _ACTIONS: dict[str, Callable[[Draft, Question], str]] = {
 
 
 def _row(question: Question, rows: list[Anchor]) -> int:
-    row = question.get("row")
-    if not isinstance(row, int) or not 0 <= row < len(rows):
-        raise AnchorError(f"There is no row {row!r}.", "Load the page again.")
+    """The row that is meant: number `row`, which held `was`, or where that went since the question was asked."""
+    row, was = question.get("row"), question.get("was")
+    if not isinstance(row, int) or not 0 <= row < len(rows) or (was is not None and rows[row].term != was):
+        moved = [i for i, anchor in enumerate(rows) if anchor.term == was]
+        if was is None or not moved:
+            raise AnchorError(f"The row of “{was or row}” is gone.", "This is how the table stands now.")
+        return moved[0]
     return row
 
 

@@ -47,7 +47,7 @@ def build_app(workspace: Path, recorded: Path = ASSETS / "recorded") -> gr.Block
         recorded: Holds recorded runs, one of which plays on the first page.
     """
     with gr.Blocks(title="Forgetting Lab", delete_cache=(3600, 86400)) as page:
-        where = component("nav", {}, html_template=_header(), elem_id="header")
+        where = component("nav", {}, html_template=header(), elem_id="header")
         with gr.Tabs(elem_id="panels") as panels:
             tabs = {panel.step: gr.Tab(panel.label, id=panel.step, elem_id=f"panel-{panel.step}") for panel in PANELS}
         status = component("status", "", elem_id="status")
@@ -97,7 +97,8 @@ def _opened(screen: Screen, where: dict[str, str], *values: Any) -> Any:
     return gr.skip(), *(found or ())
 
 
-def _header() -> str:
+def header() -> str:
+    """The header: plain links that work before any script has run."""
     steps = "".join(_link(panel) for panel in PANELS if panel.number)
     others = "".join(_link(panel) for panel in PANELS[1:] if not panel.number)
     return (

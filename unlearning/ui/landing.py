@@ -12,7 +12,7 @@ from unlearning.ui.recording import recordings
 
 def build(context: Context) -> Screen:
     """Draw the first page."""
-    words(_HERO, js=_GO, elem_id="hero")
+    words(HERO, js=_GO, elem_id="hero")
     component("landing", _first(context.recorded), elem_id="playback")
     words(_IDEA, elem_id="idea")
     return Screen()
@@ -23,7 +23,7 @@ def _first(recorded: Path) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-_HERO = """
+HERO = """
 <h1>Watch a language model forget a text.</h1>
 <p class="lead">A small model has read a story. Then it is trained to write as if it never had, while everything else it
 can do stays as it was. Below is a recording of that; after it, do it yourself with a text of your own.</p>

@@ -39,11 +39,12 @@ def words(html: str, **settings: Any) -> gr.HTML:
 HELPERS = ("page", "charts")
 
 
-def head() -> str:
-    """What goes into the page's head: style sheets, and helpers of all components.
-
-    Not through Gradio's own `css`, which prefixes every rule and delays it.
-    """
+def style() -> str:
+    """All style sheets. Not for Gradio's own `css`, which prefixes every rule and delays it."""
     sheets = [ASSETS / "style.css", *sorted((ASSETS / "css").glob("*.css"))]
-    style = "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-    return f"<style>{style}</style><script>{''.join(script(name) for name in HELPERS)}</script>"
+    return "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
+
+
+def head() -> str:
+    """What goes into the page's head: the helpers of all components."""
+    return f"<script>{''.join(script(name) for name in HELPERS)}</script>"

@@ -42,7 +42,9 @@ def read_recording(folder: Path) -> dict[str, Any]:
         "steps": [event["step"] for event in measured],
         "prompts": _prompts(measured)[:MOST_PROMPTS],
         "samples": [
-            {key: event[key] for key in ("step", "prompt", "text")} for event in events if event["kind"] == "sample"
+            {key: event[key] for key in ("step", "prompt", "text")}
+            for event in events
+            if event["kind"] == "sample" and isinstance(event.get("step"), int)
         ],
     }
 

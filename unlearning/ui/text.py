@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
-from unlearning.errors import UnlearningError
+from unlearning.errors import DocumentError, UnlearningError
 from unlearning.models.catalogue import CATALOGUE
 from unlearning.scenarios import SCENARIOS, load_scenario
 from unlearning.text.documents import MAX_BYTES, SUFFIXES, Document, read_documents, read_text
@@ -36,10 +36,7 @@ def build(context: Context) -> Screen:
             examples = component("scenarios", None, elem_id="scenarios")
         with gr.Column(min_width=300):
             words(_OWN)
-            files = gr.File(
-                label="Files", show_label=False, file_count="multiple", file_types=list(SUFFIXES), height=120,
-                elem_id="files",
-            )  # fmt: skip
+            files = component("dropzone", {"suffixes": list(SUFFIXES)}, elem_id="dropzone")
             pasted = gr.Textbox(label="Or paste text", lines=4, max_lines=8, elem_id="pasted", max_length=MAX_BYTES)
             take = gr.Button("Use the pasted text", elem_id="take-pasted", size="md")
             said = field_note("text-note")
@@ -48,7 +45,6 @@ def build(context: Context) -> Screen:
     with gr.Column(elem_id="familiar"):
         strip = token_strip(context.host, elem_id="text-strip")
     shown = [examples, card, known, strip, said]
-    files.upload(partial(upload, context), [context.where, files], [files, *shown], **WORKING)
     take.click(partial(paste, context), [context.where, pasted], [pasted, *shown], **WORKING)
 
     # Gradio recognises gr.EventData in functions, not in partial ones.
@@ -58,6 +54,10 @@ def build(context: Context) -> Screen:
     def taught(where: Where, event: gr.EventData) -> Any:
         return teach(context, where, bool(event.on))
 
+    def dropped(where: Where, event: gr.EventData) -> tuple[Any, ...]:
+        return upload(context, where, event.paths)
+
+    files.dropped(dropped, context.where, shown, **WORKING)
     examples.choose(chosen, context.where, shown, **QUIET)
     known.measure(partial(measure, context), context.where, [known, strip], **QUIET)
     known.teach(taught, context.where, known, **QUIET)
@@ -78,16 +78,31 @@ def on_open(context: Context, where: Where, said: Any = "") -> tuple[Any, ...]:
     return (_examples(draft), _card(draft), *(_measured(context, draft) if ask else _unmeasured(draft)), said)
 
 
-def upload(context: Context, where: Where, paths: list[str] | None) -> tuple[Any, ...]:
+def upload(context: Context, where: Where, paths: Any) -> tuple[Any, ...]:
     """Make uploaded files the text, in the order given; nothing of them stays but the text."""
+    files: list[Path] = []
     try:
-        document = read_documents([Path(path) for path in paths or []])
+        files = [_uploaded(path) for path in paths] if isinstance(paths, list) else []
+        document = read_documents(files)
     except UnlearningError as error:
-        return (None, *_unchanged(str(error)))
+        return _unchanged(str(error))
     finally:
-        for path in paths or []:
-            os.unlink(path)
-    return (None, *_take(context, where, document))
+        for file in files:
+            file.unlink(missing_ok=True)
+    return _take(context, where, document)
+
+
+def _uploaded(path: Any) -> Path:
+    """The uploaded file at `path`, which the browser names: nothing outside the upload folder is ever opened.
+
+    Raises:
+        DocumentError: it is no uploaded file.
+    """
+    folder = Path(get_upload_folder()).resolve()
+    file = Path(str(path)).resolve()
+    if folder not in file.parents or not file.is_file():
+        raise DocumentError("That file was not uploaded to this page.", "Choose it again.")
+    return file
 
 
 def paste(context: Context, where: Where, pasted: str) -> tuple[Any, ...]:
@@ -194,7 +209,7 @@ def _unmeasured(draft: Draft) -> tuple[Any, Any]:
 
 _OWN = f"""
 <h3>… or bring your own</h3>
-<p class="hint">Files of type txt, md, html, epub, docx, pdf; several at once; {MAX_BYTES // 1_000_000} MB together.</p>
+<p class="hint">One file or several, {MAX_BYTES // 1_000_000} MB together.</p>
 """
 _TITLE = """
 <h1 class="step-title">Which text shall the model forget?</h1>
