@@ -428,3 +428,20 @@ def test_ctrl_c_stops_the_run_and_keeps_it(story, workspace):
     assert "keeping what there is" in said
     (run,) = store.list_runs(workspace)
     assert run.state == store.State.CANCELLED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_run_whose_process_dies_is_told_with_what_to_do(story, workspace, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARNING_EXECUTOR", "counting_executor:execute")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+    monkeypatch.setenv("UNLEARNING_SLOTS", "cpu")
+    Path("orders.txt").write_text('{"steps": 5, "fail": "killed"}')
+    Path("a.csv").write_text("term,translations\nsteps,paces\n")
+    try:
+        assert main(["unlearn", "orders.txt", "--anchors", "a.csv", "--no-budget", "--model", "random:tiny"]) == 2
+    finally:
+        end_processes_of(workspace)
+    (run,) = store.list_runs(workspace)
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"Run {run.id} interrupted. The worker was killed by the system" in last
+    assert "Resume the run" in last

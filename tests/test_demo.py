@@ -32,7 +32,7 @@ def demo(tmp_path_factory):
     for process in processes_of(folder, "unlearning.runs.scheduler"):
         process.kill()
     assert wait_until(lambda: not processes_of(folder), 10)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return json.loads((folder / "out.json").read_text()), done.stdout
 
 

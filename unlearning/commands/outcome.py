@@ -61,7 +61,7 @@ def run_to_end(run: Run) -> dict[str, Any]:
     """Queue a run, follow it, and give its `result.json`. Ctrl-C stops it and keeps what it has.
 
     Raises:
-        TrainingError: it failed; says why.
+        TrainingError: it failed or its process died; says why.
         Exit: it was stopped; it can be resumed.
     """
     from unlearning.runs import scheduler
@@ -78,10 +78,11 @@ def run_to_end(run: Run) -> dict[str, Any]:
         state = follow(run.folder)
     if state is State.SUCCEEDED:
         return read_json(run.folder / "result.json")
-    if state is State.FAILED:
-        error = load(run.folder).error
-        raise TrainingError(f"Run {run.id} failed: {error.get('message', '')}", str(error.get("hint", "")))
-    raise typer.Exit(130)
+    if state is State.CANCELLED:
+        raise typer.Exit(130)
+    error = load(run.folder).error
+    hint = str(error.get("hint") or f"`python -m unlearning runs resume {run.id}` goes on.")
+    raise TrainingError(f"Run {run.id} {state}. {error.get('message', '')}".strip(), hint)
 
 
 def show_outcome(run: Run, result: Mapping[str, Any], json_file: Path | None) -> None:
