@@ -21,6 +21,12 @@ def context(tmp_path):
 
 
 @pytest.fixture(autouse=True)
+def no_models_on_this_machine(tmp_path, monkeypatch):
+    """So that nothing is measured, but for random models."""
+    monkeypatch.setenv("UNLEARNING_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
 def upload_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
@@ -32,16 +38,17 @@ def draft_of(context):
 
 
 def test_arriving_shows_the_default_example(context):
-    examples, card, _, _, said = text.on_open(context, WHERE)
+    examples, card, _, _, _, said = text.on_open(context, WHERE)
     assert [one["name"] for one in examples if one["chosen"]] == ["wonderland"]
     assert card["words"] > 5000
     assert card["tokens"] > card["words"]
+    assert not card["counted"]
     assert card["blocks"] > 20
     assert said == ""
 
 
 def test_pasted_text_becomes_the_text(context):
-    pasted, examples, card, _, _, said = text.paste(context, WHERE, STORY)
+    pasted, examples, card, _, _, _, said = text.paste(context, WHERE, STORY)
     assert pasted == ""
     assert not any(one["chosen"] for one in examples)
     assert card["text"] == STORY.strip()
@@ -60,7 +67,7 @@ def test_several_files_become_one_text_and_their_copies_go(context, upload_folde
     one, two = upload_folder / "one.txt", upload_folder / "two.md"
     one.write_text(STORY)
     two.write_text("# The second\n\nAnother story of Pepperpot.")
-    _, card, _, _, said = text.upload(context, WHERE, [str(one), str(two)])
+    _, card, _, _, _, said = text.upload(context, WHERE, [str(one), str(two)])
     assert "Tobias Finch" in card["text"]
     assert "Another story" in card["text"]
     assert card["sources"] == ["one.txt", "two.md"]
@@ -104,7 +111,7 @@ def test_no_file_but_an_uploaded_one_is_opened_or_removed(context, upload_folder
 
 
 def test_an_example_without_text_asks_for_ones_own_copy(context):
-    _, card, known, strip, _ = text.choose(context, WHERE, "wizard-school")
+    _, card, _, known, strip, _ = text.choose(context, WHERE, "wizard-school")
     assert card["missing"]
     assert (known, strip) == (None, None)
 
@@ -151,14 +158,14 @@ def test_a_random_model_does_not_know_the_text_and_its_tokens_are_measured(conte
     draft = draft_of(context)
     text.paste(context, WHERE, STORY)
     draft.save_settings({"changes": {"model.name": "random:tiny"}})
-    _, _, known, strip, _ = text.on_open(context, WHERE)
+    _, _, _, known, strip, _ = text.on_open(context, WHERE)
     found, measured = answers(context, known["job"], strip["job"])
     assert found["verdict"] == "not"
     assert found["count"] > 0
     assert 0 <= found["roles"][0]["low"] <= found["roles"][0]["value"] <= found["roles"][0]["high"]
     assert "".join(measured["tokens"]) == STORY.strip()[: text.STRIP]
     again = text.on_open(context, WHERE)
-    assert again[2]["job"] == known["job"]  # asked once, remembered
+    assert again[3]["job"] == known["job"]  # asked once, remembered
 
 
 def answers(context, *jobs, patience_s=240):

@@ -9,14 +9,16 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from unlearning.config import Settings
 from unlearning.errors import DocumentError, UnlearningError
 from unlearning.models.catalogue import CATALOGUE
-from unlearning.scenarios import SCENARIOS, load_scenario
+from unlearning.scenarios import SCENARIOS, lesson, load_scenario, settings_for
 from unlearning.text.documents import MAX_BYTES, SUFFIXES, Document, read_documents, read_text
 from unlearning.ui import knowing
 from unlearning.ui.context import Context, Screen, Where
 from unlearning.ui.counting import measure_length
 from unlearning.ui.drafts import Draft
+from unlearning.ui.expected import expected_of, expected_panel
 from unlearning.ui.jobs import line_of
 from unlearning.ui.notices import field_note, note
 from unlearning.ui.pages import component, words
@@ -41,10 +43,11 @@ def build(context: Context) -> Screen:
             take = gr.Button("Use the pasted text", elem_id="take-pasted", size="md")
             said = field_note("text-note")
     card = component("textcard", None, elem_id="textcard")
+    expected = expected_panel("text-expected")
     known = _knowing(context)
     with gr.Column(elem_id="familiar"):
         strip = token_strip(context.host, elem_id="text-strip")
-    shown = [examples, card, known, strip, said]
+    shown = [examples, card, expected, known, strip, said]
     take.click(partial(paste, context), [context.where, pasted], [pasted, *shown], **WORKING)
 
     # Gradio recognises gr.EventData in functions, not in partial ones.
@@ -75,7 +78,8 @@ def on_open(context: Context, where: Where, said: Any = "") -> tuple[Any, ...]:
     """Examples, the text, how well it is known, its tokens; and what is said beside the fields."""
     draft = context.drafts.open(where["draft"])
     ask = bool(draft.text) and knowing.is_here(knowing.model_of(draft))
-    return (_examples(draft), _card(draft), *(_measured(context, draft) if ask else _unmeasured(draft)), said)
+    expected = expected_of(context.workspace, draft, _settings(draft))
+    return (_examples(draft), _card(draft), expected, *(_measured(context, draft) if ask else _unmeasured(draft)), said)
 
 
 def upload(context: Context, where: Where, paths: Any) -> tuple[Any, ...]:
@@ -134,7 +138,7 @@ def teach(context: Context, where: Where, first: bool) -> Any:
     changes.pop("teach", None)
     if first:
         scenario = draft.scenario
-        changes["teach"] = (scenario.changes(teach=True) if scenario else {}).get("teach", {})
+        changes["teach"] = scenario.changes(teach=True)["teach"] if scenario else lesson()
     draft.save_settings({**draft.settings, "changes": changes})
     return gr.skip()
 
@@ -146,7 +150,17 @@ def _take(context: Context, where: Where, document: Document) -> tuple[Any, ...]
 
 
 def _unchanged(said: str) -> tuple[Any, ...]:
-    return (gr.skip(), gr.skip(), gr.skip(), gr.skip(), said)
+    return (*(gr.skip() for _ in range(5)), said)
+
+
+def _settings(draft: Draft) -> Settings:
+    """What a run of the draft would be set to now."""
+    kept = draft.settings
+    try:
+        changes = kept.get("changes") or {}
+        return settings_for(draft.scenario, str(kept.get("preset", "standard")), changes, own_text=draft.own_text)
+    except UnlearningError:  # kept by another version
+        return settings_for(draft.scenario, own_text=draft.own_text)
 
 
 def _examples(draft: Draft) -> list[dict[str, Any]]:
