@@ -127,6 +127,15 @@ def test_the_rate_falls_linearly_to_zero_after_the_warm_up():
     assert [learning_rate(step, 3, constant) for step in range(3)] == [1.0] * 3
 
 
+def test_blocks_without_any_target_are_passed_over():
+    """With `where = changed` nothing may be left to learn in a block, or in all blocks of a step."""
+    empty = Example(EXAMPLES[0].ids, np.zeros(0, np.int32), np.zeros((0, 64), np.int32), np.zeros((0, 64), np.float16))
+    model = family().create("unlearned")
+    losses, outcome = run(model, TrainSettings(epochs=2, batch_blocks=2), [Term("text", [empty, empty, empty])])
+    assert outcome.done == 4
+    assert [loss for _, loss in losses] == [0.0] * 4
+
+
 def test_extra_steps_go_on_from_the_end(tmp_path):
     run(family().create("unlearned"), checkpoints=tmp_path)
     losses, outcome = run(family().create("unlearned"), checkpoints=tmp_path, extra_steps=3)

@@ -69,7 +69,7 @@ def collate(examples: Sequence[Example], device: Any = "cpu") -> Batch:
     import torch
 
     time = max(len(example.ids) for example in examples)
-    width = max((example.target_ids.shape[1] for example in examples if len(example.positions)), default=1)
+    width = max(example.target_ids.shape[1] for example in examples)
     ids = np.zeros((len(examples), time), np.int64)
     rows, target_ids, target_probs = [], [], []
     for index, example in enumerate(examples):
