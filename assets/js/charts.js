@@ -391,5 +391,14 @@ Object.assign(window.forgetting, (() => {
     };
   }
 
-  return { walkTokens, roleName, roleTerm, roleClass, token, spelled, spoken, duration, figure, scaled, followJob, waiting, problem, bar, tokenBars, curves, choice, switcher };
+  const QUESTIONS = { forgotten: "Forgotten?", intact: "Everything else intact?" };
+  const ANSWERS = { yes: "yes", partly: "partly", no: "no", unknown: "not known" };
+  /** The run's own verdicts: {forgotten: {answer, text}, intact: {…}} → cards, or null where there are none. */
+  function verdictCards(verdicts) {
+    const found = Object.entries(QUESTIONS).filter(([key]) => verdicts && verdicts[key]);
+    return found.length ? node("div", { class: "verdicts" }, found.map(([key, title]) => node("div", { class: "verdict", "data-answer": verdicts[key].answer },
+      node("h4", {}, title, " ", node("strong", {}, ANSWERS[verdicts[key].answer] || "")), node("p", {}, verdicts[key].text)))) : null;
+  }
+
+  return { verdictCards, walkTokens, roleName, roleTerm, roleClass, token, spelled, spoken, duration, figure, scaled, followJob, waiting, problem, bar, tokenBars, curves, choice, switcher };
 })());

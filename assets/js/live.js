@@ -3,7 +3,7 @@
  * value: null | {run, draft}     server: follow({run, offset, draft}), act({run, act, draft}), log({run})
  * event: "ended" {run, state} when a run that was watched comes to its end
  */
-const { element: node, fill, percent, token, duration, figure, curves, switcher, problem } = window.forgetting;
+const { element: node, fill, percent, token, duration, figure, curves, switcher, problem, verdictCards } = window.forgetting;
 const WORDS = {
   draft: "not started", queued: "waiting", running: "running", cancelling: "stopping: it finishes its step and saves",
   succeeded: "done", failed: "failed", cancelled: "stopped", interrupted: "interrupted", missing: "not found",
@@ -74,7 +74,7 @@ function take(answer) {
   if (answer.progress) [story.progress, story.seen] = [answer.progress, performance.now()];
   story.place = answer.place || null;
   story.error = answer.error && answer.error.message ? answer.error : null;
-  story.summary = answer.summary || null;
+  story.verdicts = answer.verdicts || story.verdicts;
   if (!["running", "cancelling"].includes(story.state)) {
     for (const stage of Object.values(story.stages)) if (stage.state === "working") stage.state = story.state === "succeeded" ? "done" : "paused";
   }
@@ -89,7 +89,7 @@ function build() {
     buttons: node("div", { class: "row live-buttons" }), said: node("div", { class: "live-said" }),
     stages: node("ol", { class: "live-stages" }), meter: node("div", { style: "width:0" }), line: node("p", { class: "live-line" }),
     chart, loss, lossTitle: node("h4", {}, "Loss"), legend: node("ol", { class: "curve-legend" }), none: node("p", { class: "hint" }),
-    samples: node("ol", { class: "live-samples" }), samplesTitle: node("h4", {}, "What it writes now"), end: node("div", { class: "live-end" }),
+    samples: node("ol", { class: "live-samples", tabindex: "0", "aria-label": "What it writes, newest first" }), samplesTitle: node("h4", {}, "What it writes now"), end: node("div", { class: "live-end" }),
     log: node("details", { class: "live-log" }, node("summary", {}, "Show what the process printed"), node("pre", { tabindex: "0" })),
     foot: node("p", { class: "hint live-foot" }),
   };
@@ -270,6 +270,13 @@ function drawLegend(probe, i) {
   patchText(item.lastChild, first === last ? percent(last[1]) : `${percent(first[1])} → ${percent(last[1])}`);
 }
 
+function drawEnd() {
+  const key = story.state === "succeeded" ? JSON.stringify(story.verdicts || {}) : "";
+  if (parts.end.dataset.key === key) return;
+  parts.end.dataset.key = key;
+  fill(parts.end, key ? verdictCards(story.verdicts) : null);
+}
+
 function drawSamples() {
   const newest = [...story.samples].sort((a, b) => b.step - a.step);
   parts.samplesTitle.hidden = !newest.length;
@@ -295,6 +302,7 @@ function draw() {
   drawMessages();
   drawStages();
   drawLine();
+  drawEnd();
   drawCharts();
   drawSamples();
 }

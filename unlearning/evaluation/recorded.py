@@ -105,6 +105,28 @@ def losses(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
+def next_words(folder: Path, prompt: str, most: int = 8) -> dict[str, Any] | None:
+    """The likeliest next tokens after a measured prompt, of every role that was measured: no model is needed.
+
+    Returns:
+        roles; rows of {token, p: {role: probability, or None where it was not among the role's likeliest}}; None for
+        a prompt that was not measured.
+    """
+    tops: dict[str, dict[str, float]] = {}
+    for role, found in measured(folder).items():
+        rows = [*(found.get("probes") or []), *(found.get("controls") or [])]
+        top = next((row.get("top") for row in rows if row.get("prompt") == prompt), None)
+        if top:
+            tops[role] = {one["text"]: float(one["p"]) for one in top}
+    roles = [role for role in ("never_taught", "baseline", "reinforced", "unlearned") if role in tops]
+    if not roles:
+        return None
+    best = {word: max(top.get(word, 0.0) for top in tops.values()) for top in tops.values() for word in top}
+    words = sorted(best, key=lambda word: -best[word])[:most]
+    table = [{"token": word, "p": {role: tops[role].get(word) for role in roles}} for word in words]
+    return {"roles": roles, "rows": table}
+
+
 def before_and_after(folder: Path) -> list[dict[str, Any]]:
     """Each measured prompt and word with its probability before and after; watched ones where nothing else is there.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,18 +121,19 @@ def on_open(context: Context, where: Where, shown_run: str | None, prompt: str) 
     if run_id not in [value for _, value in choices]:
         choices = [(store.load(folder).name, run_id), *choices]
     roles = [role for role in (*recorded.roles_on_disk(folder), "prompt_only") if role in COLUMNS]
-    probes = recorded.before_and_after(folder)
+    first = where.get("prompt") or first_prompt(folder)
     head = (
         None,
         gr.update(visible=True),
         gr.update(choices=choices, value=run_id),
-        where.get("prompt") or (gr.skip() if prompt and shown_run == run_id else first_prompt(folder)),
+        gr.skip() if prompt and shown_run == run_id and not where.get("prompt") else first,
         gr.update(choices=[(ROLES[r].title, r) for r in roles], value=[r for r in SHOWN_FIRST if r in roles]),
         gr.update(choices=[("none", ""), *(c for c in choices if c[1] != run_id)], value=""),
     )
     if shown_run == run_id:  # coming back: what was asked is still there
         return *head, *(gr.skip() for _ in range(8))
-    return *head, None, None, passage(folder), None, None, gr.update(visible=False), *_measured(probes)
+    bars = recorded_bars(folder, first)
+    return *head, None, bars, passage(folder), None, None, gr.update(visible=False), *_measured(folder)
 
 
 def runs_to_compare(workspace: Path, where: Where) -> list[tuple[str, str]]:
@@ -161,16 +161,24 @@ def passage(folder: Path, characters: int = 900) -> str:
     return text[start : end if end > start else start + characters].strip()
 
 
-def _measured(probes: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
+def _measured(folder: Path) -> tuple[Any, Any]:
+    probes = recorded.before_and_after(folder)
     own = [one for one in probes if one["kind"] != "control"]
     controls = [one for one in probes if one["kind"] == "control"]
     own.sort(key=lambda one: -abs(one["after"] - one["before"]))
     controls.sort(key=lambda one: -abs(one["after"] - one["before"]))
-    value = {"probes": own, "controls": controls, "note": ""}
+    evaluation = recorded.evaluation(folder)
+    value = {key: evaluation.get(key) for key in ("verdicts", "table")} | {"probes": own, "controls": controls}
     if not probes:
         value["note"] = "This run has not measured anything yet: it does so at its end."
         return value, gr.update(visible=False)
     return value, gr.update(value=plots.scatter(probes), visible=True)
+
+
+def recorded_bars(folder: Path, prompt: str) -> dict[str, Any] | None:
+    """What the run's own evaluation has found after this prompt, to show before anybody asks a model."""
+    found = recorded.next_words(folder, prompt)
+    return found | {"heading": "Measured at the end of the run", "context": prompt} if found else None
 
 
 # --- asking ---

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.errors import RunBusyError, RunNotFoundError, UnlearningError
+from unlearning.evaluation import recorded
 from unlearning.runs import queue, scheduler, store
 from unlearning.runs.durable import read_json_or_empty, write_json
 from unlearning.runs.events import Event, read, timeline
@@ -82,8 +83,8 @@ def follow(workspace: Path, question: Any) -> dict[str, Any]:
         question: {run, offset (0 at first), draft}.
 
     Returns:
-        state; offset to ask with next; events since then; where there is news: progress, place, error; at the first
-        time also facts. {"error": …} for a run that is not there.
+        state; offset to ask with next; events since then; where there is news: progress, place, error, verdicts; at
+        the first time also facts. {"error": …} for a run that is not there.
     """
     question = question if isinstance(question, dict) else {}
     try:
@@ -107,7 +108,7 @@ def follow(workspace: Path, question: Any) -> dict[str, Any]:
         answer["place"] = _place(workspace, folder)
     if now not in ACTIVE:
         answer["error"] = error_of(folder)
-        answer["summary"] = store.read_summary(folder)
+        answer["verdicts"] = recorded.evaluation(folder).get("verdicts") or {}
     return answer
 
 

@@ -92,13 +92,15 @@ def _watch_fields() -> tuple[gr.Textbox, gr.Textbox]:
 def _bind(
     context: Context, form: forms.Form, watch: list[Any], start: gr.Button, refused: gr.HTML, shown: list[Any]
 ) -> None:
-    form.preset.input(
+    asked = [context.where, *form.inputs]
+    summary = partial(summarise, context)
+    chosen = form.preset.input(
         partial(preset_chosen, context), [context.where, form.preset, form.model, form.teach], form.fields, **QUIET
     )
+    chosen.then(summary, asked, shown, **QUIET)
     form.model.change(licence_asked, form.model, form.licence, **QUIET)
-    changed = [component_.change for component_ in form.inputs]
-    asked = [context.where, *form.inputs]
-    gr.on(changed, partial(summarise, context), asked, shown, trigger_mode="always_last", **QUIET)
+    typed = [one.input for one in form.inputs if one is not form.preset]  # not `change`: arriving fills the form too
+    gr.on(typed, summary, asked, shown, trigger_mode="always_last", **QUIET)
     start.click(
         partial(launch, context), [context.where, *watch, *form.inputs], [context.where, refused],
         show_progress="minimal", show_progress_on=[start], api_visibility="private",
