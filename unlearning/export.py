@@ -152,6 +152,8 @@ def model_card(run: Path, role: str = "unlearned") -> str:
     licence = entry.licence if entry else "that of the model it was made from"
     evaluation = read_json_or_empty(run / "result.json").get("evaluation") or {}
     figures = _markdown(evaluation["table"]) if "table" in evaluation else "This run was not measured."
+    low_rank = settings.model.mode == "lora"
+    peft = f'\nWith peft: `PeftModel.from_pretrained(base, "adapter")`, where `base` is {name}.' if low_rank else ""
     return f"""---
 tags: [unlearning]
 base_model: {json.dumps(name)}
@@ -163,8 +165,8 @@ license: {HUB_LICENCES.get(licence, "other")}
 
 - text: {" ".join(str(text["title"]).split())}, {text["words"]:,} words, sha256 `{text["sha256"]}`
 - method: generic predictions (Eldan and Russinovich 2023, arXiv 2310.02238), preset `{settings.preset}`
+- trained: {f"adapters of rank {settings.model.rank}" if low_rank else "every weight"}
 - licence: {licence}{f" ({entry.licence_url})" if entry else ""}
-- adapter: low rank {settings.model.rank}{"" if settings.model.mode == "lora" else " (none: every weight was trained)"}
 
 ## Before and after
 
@@ -184,8 +186,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained("model")  # the folder beside this card
 tokenizer = AutoTokenizer.from_pretrained("model")
 ```
-
-With peft: `PeftModel.from_pretrained(base, "adapter")`, where `base` is {name}.
+{peft}
 
 ## Settings
 

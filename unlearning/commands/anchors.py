@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from unlearning.commands.look import open_run
 from unlearning.commands.output import JsonOption, check_writable, print_table, say, step_bar, working, write_json
 from unlearning.errors import SettingsError
 
@@ -70,10 +71,8 @@ def _rises(reference: str) -> dict[str, float]:
     """How much likelier each word of a run's blocks became by reinforcement."""
     with working("Loading the models …") as report:
         from unlearning.evaluation.rises import word_rises
-        from unlearning.runs.store import find, workspace_folder
-        from unlearning.training.stages import open_roles
 
-        work = open_roles(find(workspace_folder(), reference), report)
+        work = open_run(reference, report)
         family, blocks = work.family, [block.text for block in work.blocks[0]]
         report("note", message="Reading the text with the baseline and the reinforced model …")
         return word_rises(

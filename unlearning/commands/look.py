@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,8 @@ from unlearning.errors import PromptError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from unlearning.training.stages import Work
 
 TOP = 10
 ROLES = ("never_taught", "baseline", "taught", "reinforced", "unlearned")
@@ -43,9 +46,8 @@ def complete(
     with working("Loading the models …") as report:
         from unlearning.evaluation.scoring import next_tokens
         from unlearning.models.generation import generate
-        from unlearning.training.stages import open_roles
 
-        work = open_roles(_find(run), report)
+        work = open_run(run, report)
         said: dict[str, Any] = {}
         for role in roles or ("baseline", "unlearned"):
             report("note", message=f"The {role} model goes on …")
@@ -76,9 +78,9 @@ def probe(
     probes, entries = load_probes(prompts), json.loads(prompts.read_text(encoding="utf-8-sig"))
     with working("Loading the models …") as report:
         from unlearning.evaluation.scoring import next_tokens, target_probabilities
-        from unlearning.training.stages import measured_roles, open_roles
+        from unlearning.training.stages import measured_roles
 
-        work = open_roles(_find(run), report)
+        work = open_run(run, report)
         answers: list[dict[str, Any]] = [dict(entry) | {"roles": {}} for entry in entries]
         asked_roles = measured_roles(work)
         for role in asked_roles:
@@ -112,13 +114,13 @@ def evaluate(
     from unlearning.text.prompts import load_probes
 
     check_writable(json_file)
-    folder, own_probes = _find(run), load_probes(probes) if probes else None
+    own_probes = load_probes(probes) if probes else None
     with working("Loading the models …") as report:
         from unlearning.evaluation.measure import add_fluency, measure_role, summarise
         from unlearning.evaluation.report import side_by_side
-        from unlearning.training.stages import measure_inputs, measured_roles, open_roles
+        from unlearning.training.stages import measure_inputs, measured_roles
 
-        work = open_roles(folder, report)
+        work = open_run(run, report)
         settings = make_settings(work.settings.preset, work.settings.model_dump() | changes).evaluation
         inputs = measure_inputs(work)
         inputs = replace(inputs, probes=own_probes) if own_probes else inputs
@@ -139,10 +141,15 @@ def ignore(kind: str, **fields: Any) -> None:
     """A reporter that tells nobody."""
 
 
-def _find(reference: str) -> Path:
+def open_run(reference: str, report: Callable[..., None]) -> Work:
+    """A run of the workspace with every model that it has made."""
+    from unlearning.models.conversion import quiet
     from unlearning.runs.store import find, workspace_folder
+    from unlearning.training.stages import open_roles
 
-    return find(workspace_folder(), reference)
+    folder = find(workspace_folder(), reference)
+    with quiet():
+        return open_roles(folder, report)
 
 
 def _top(tokens: list[tuple[str, float]]) -> list[dict[str, Any]]:

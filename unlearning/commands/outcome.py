@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from unlearning.scenarios import Inputs
 
 SHOWN_COMPLETIONS = 6
+PATIENCE_S = 3.0
 
 
 def new_run(settings: Settings, inputs: Inputs, name: str, title: str, scenario: str = "", measure: bool = True) -> Run:
@@ -67,7 +69,7 @@ def run_to_end(run: Run) -> dict[str, Any]:
     from unlearning.runs import scheduler
     from unlearning.runs.durable import read_json
     from unlearning.runs.follow import follow
-    from unlearning.runs.store import State, load
+    from unlearning.runs.store import State
 
     scheduler.start(run.folder)
     try:
@@ -80,9 +82,19 @@ def run_to_end(run: Run) -> dict[str, Any]:
         return read_json(run.folder / "result.json")
     if state is State.CANCELLED:
         raise typer.Exit(130)
-    error = load(run.folder).error
+    error = _error_of(run.folder)
     hint = str(error.get("hint") or f"`python -m unlearning runs resume {run.id}` goes on.")
     raise TrainingError(f"Run {run.id} {state}. {error.get('message', '')}".strip(), hint)
+
+
+def _error_of(folder: Path) -> dict[str, Any]:
+    """Why a run ended. Of a worker that was killed, the scheduler says so a moment after its death."""
+    from unlearning.runs.store import load
+
+    end = time.monotonic() + PATIENCE_S
+    while not (error := load(folder).error) and time.monotonic() < end:
+        time.sleep(0.1)
+    return error
 
 
 def show_outcome(run: Run, result: Mapping[str, Any], json_file: Path | None) -> None:
