@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from unlearning.errors import SettingsError
 
 LARGEST_UPLOAD = "25mb"
 
@@ -16,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     options = _options(arguments)
     logins = _pairs(options.auth)
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        raise SettingsError("--mcp needs the package mcp, which is not installed.", "pip install 'gradio[mcp]'")
     from unlearning.runs import scheduler
     from unlearning.runs.store import workspace_folder
     from unlearning.ui.frame import build_app
@@ -27,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server_name=options.host,
         server_port=options.port,
         root_path=options.root_path or None,
+        mcp_server=options.mcp,
         auth=logins,
         auth_message="This page asks for the name and password that its owner gave you.",
         **launch_settings(workspace),
@@ -75,12 +81,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--auth", action="append", default=[], metavar="NAME:PASSWORD", help="ask for a login; may be given many times"
     )
     parser.add_argument("--root-path", default="", help="path under which a reverse proxy serves the page")
+    parser.add_argument("--mcp", action="store_true", help="also offer the public functions as MCP tools")
     return parser.parse_args(arguments)
 
 
 def _pairs(logins: Sequence[str]) -> list[tuple[str, str]] | None:
-    from unlearning.errors import SettingsError
-
     pairs = [tuple(login.partition(":")[::2]) for login in logins]
     for name, password in pairs:
         if not name or not password:

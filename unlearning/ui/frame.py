@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from unlearning.errors import UnlearningError
+from unlearning.ui.api import publish
 from unlearning.ui.context import Context, Screen
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.host import ModelHost
@@ -55,6 +56,7 @@ def build_app(workspace: Path, recorded: Path = ASSETS / "recorded") -> gr.Block
         for panel in PANELS:
             with tabs[panel.step]:
                 _bind(context, panel, _build(context, panel))
+        publish(context)
         where.change(None, where, panels, js=_SELECT, api_visibility="private")
         page.load(None, None, where, js="() => window.forgetting.fromAddress()", api_visibility="private")
     return page
