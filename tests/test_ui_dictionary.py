@@ -1,13 +1,16 @@
 """The dictionary table's questions and answers: editing, undo, import and export, hostile content, two tabs."""
 
 import json
+import time
 
 import pytest
+from fake_endpoint import good, serve
 
 from unlearning.text.anchors import parse_dictionary
 from unlearning.text.documents import Document
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.editing import LONGEST, PAGE, act, page_starts, state_of
+from unlearning.ui.llm import look
 
 ID = "abcdefghijklmnop23456789"
 TEXT = "Alice ran after the White Rabbit.\n\nAlice's cat Dinah slept. The White Rabbit was late, and Alice fell."
@@ -132,6 +135,23 @@ def test_suggestions_come_below_what_is_there_and_never_twice(drafts):
     assert "Nothing was found" in ask(drafts, "suggest")["said"]
 
 
+def test_a_language_model_is_asked_only_where_the_owner_has_set_one_up(drafts, monkeypatch):
+    assert "No language model is set up" in ask(drafts, "ask")["refused"]
+    assert ask(drafts, "look")["llm"] is False
+    reply = json.dumps({"anchors": [{"term": "White Rabbit", "translation": "Grey Badger", "kind": "creature"}]})
+    with serve(good(reply)) as server:
+        monkeypatch.setenv("UNLEARNING_LLM_URL", server.url)
+        monkeypatch.setenv("UNLEARNING_LLM_MODEL", "any")
+        assert ask(drafts, "look")["llm"] is True
+        job = ask(drafts, "ask")["job"]
+        until = time.monotonic() + 60
+        while (state := look({"job": job}))["state"] not in ("done", "failed") and time.monotonic() < until:
+            time.sleep(0.05)
+    assert "1 anchors suggested" in state["value"]["said"]
+    assert terms(ask(drafts, "look")) == ["White Rabbit"]
+    assert terms(ask(drafts, "undo")) == []
+
+
 def test_a_second_tab_cannot_overwrite_what_it_has_not_seen(drafts):
     first = ask(drafts, "add", anchor=anchor("Alice", "Clara"))
     ask(drafts, "add", anchor=anchor("Dinah", "Daisy"), version=first["version"])
@@ -179,8 +199,6 @@ def test_no_question_brings_the_table_down(drafts, question):
 
 
 def test_a_large_dictionary_and_a_book_are_answered_in_time(drafts):
-    import time
-
     text = (TEXT + "\n\n") * 3000  # 330 kB
     drafts.open(ID).take_document(Document("Long", text))
     rows = [{"term": f"Name{i}", "translations": [f"Other{i}"], "kind": "person", "enabled": True} for i in range(300)]

@@ -57,7 +57,9 @@ def test_what_is_missing_is_said(workspace, draft):
     assert store.list_runs(workspace) == []
 
 
-@pytest.mark.parametrize("name", ["/etc", "..", "./x", "~/models", "C:\\models", "", "a/b/c", "x" * 300, "<script>", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["/etc", "..", "./x", "~/models", "C:\\models", "", "a/b/c", "x" * 300, "<script>", "a\0b"]
+)
 def test_a_page_opens_no_folder(workspace, draft, name):
     with pytest.raises(UnlearningError):
         launch.check_model(name)

@@ -58,7 +58,7 @@ function drawToolbar() {
   const off = (words, disabled) => ({ type: "button", disabled, title: words });
   fill(toolbar,
     node("button", { type: "button", class: state.rows.length ? "" : "primary", onclick: suggest }, "Suggest anchors"),
-    state.llm ? node("button", { type: "button", onclick: () => act("suggest", { by: "llm" }) }, "Ask a language model") : null,
+    state.llm ? node("button", { type: "button", onclick: askModel }, "Ask a language model") : null,
     node("button", { ...off(state.undo ? `Take back: ${state.undo}` : "Nothing to take back", !state.undo), "data-key": "undo", onclick: () => act("undo", {}, "undo") }, "↶ Undo"),
     node("button", { ...off(state.redo ? `Do again: ${state.redo}` : "Nothing to do again", !state.redo), "data-key": "redo", onclick: () => act("redo", {}, "redo") }, "↷ Redo"),
     node("label", { class: "search" }, node("span", { class: "sr" }, "Search the table"),
@@ -79,6 +79,17 @@ function more() {
 async function suggest() {
   say("Looking for names and expressions of the text’s own …");
   await act("suggest");
+}
+/* A language model reads passage by passage, which takes a while: the table can be used meanwhile. */
+async function askModel() {
+  const asked = await act("ask");
+  if (!asked || !asked.job) return;
+  const end = window.forgetting.followJob(server.look, asked.job, (now) => {
+    if (!element.isConnected) end();
+    else if (now.state === "done") act("look").then(() => say(now.value.said));
+    else if (now.state === "failed") say([now.message, now.hint].filter(Boolean).join(" "), true);
+    else fill(said, window.forgetting.waiting(now));
+  });
 }
 async function read(event) {
   const file = event.target.files[0];

@@ -212,7 +212,7 @@ def _anchors(run: Path) -> str:
         return ""
     table = _html_table(["anchor", "generic translations", "kind", ""], rows)
     return (
-        f"<section><h2>Dictionary</h2><details open><summary>{len(rows)} anchors</summary>{table}</details></section>"
+        f"<section><h2>Dictionary</h2><details><summary>{len(rows)} anchors</summary>{table}</details></section>"
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 40, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 72, 40, 12, 30
 LEAST = 1e-6  # what a logarithmic axis shows as nothing
 MARK_EVERY = 13  # pixels between the numbers at the ends of curves
 
@@ -84,7 +84,9 @@ def _log_place(width: float, height: float) -> Callable[[float, float], Point]:
 
 
 def _percent(p: float) -> str:
-    return f"{p:.0%}" if p >= 0.01 else f"{p * 100:.2g} %".replace("1e-04", "0.0001")
+    if p >= 0.01:
+        return f"{p:.0%}"
+    return f"{100 * p:.4f}".rstrip("0").rstrip(".") + "%" if 100 * p >= 0.0001 else "≤ 0.0001%"
 
 
 def _across(y: float, words: str) -> str:

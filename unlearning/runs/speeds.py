@@ -80,11 +80,14 @@ def measured_speeds(workspace: Path, settings: Settings, sample: str) -> Speeds:
         except subprocess.TimeoutExpired:
             raise RunError("Measuring this machine took too long.", "Choose a smaller model.") from None
         found = read_json_or_empty(answer)
+        output.seek(0)
+        last_words = output.read().decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
     if "message" in found:
         raise (ModelError if found.get("model") else RunError)(found["message"], found.get("hint", ""))
     speeds = _speeds(found)
     if speeds is None:
-        raise RunError("Measuring this machine failed: its process died.", "Memory may be short: close other programs.")
+        message = f"Measuring this machine failed: {last_words or 'its process was killed'}."
+        raise RunError(message, "Memory may be short: close other programs.")
     known = read_json_or_empty(workspace / SPEEDS)
     write_json(workspace / SPEEDS, known | {_key(settings): asdict(speeds)})
     return speeds

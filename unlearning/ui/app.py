@@ -23,11 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SettingsError("--mcp needs the package mcp, which is not installed.", "pip install 'gradio[mcp]'")
     from unlearning.runs import scheduler
     from unlearning.runs.store import workspace_folder
+    from unlearning.ui.drafts import DraftStore
     from unlearning.ui.frame import build_app
 
     workspace = workspace_folder()
     workspace.mkdir(parents=True, exist_ok=True)
     scheduler.ensure(workspace)
+    DraftStore(workspace).forget_old()
     build_app(workspace).launch(
         server_name=options.host,
         server_port=options.port,

@@ -7,6 +7,7 @@ from typing import Any
 
 from unlearning.ui.context import Context, Screen, Where
 from unlearning.ui.editing import act
+from unlearning.ui.llm import look
 from unlearning.ui.pages import component, words
 
 
@@ -17,7 +18,7 @@ def build(context: Context) -> Screen:
     def change(question: dict[str, Any]) -> dict[str, Any]:
         return act(context.drafts, question)
 
-    editor = component("dictionary", None, elem_id="dictionary", server_functions=[change])
+    editor = component("dictionary", None, elem_id="dictionary", server_functions=[change, look])
     return Screen(partial(on_open, context), outputs=[editor])
 
 

@@ -6,7 +6,6 @@ dictionary that the table shows, so that a second tab never overwrites what it h
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,12 +16,12 @@ from unlearning.text.anchor_checks import check_dictionary, clean_up, count_occu
 from unlearning.text.anchors import KINDS, Anchor, Dictionary, format_dictionary, parse_dictionary
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.translation import draw_translations, translate
+from unlearning.ui import llm
 from unlearning.ui.drafts import Draft, DraftStore
 
 PAGE = 2400  # characters of the preview, about
 MOST_ROWS = 5000
 LONGEST = 400  # characters of one cell
-LLM_ADDRESS, LLM_MODEL = "UNLEARNING_LLM_URL", "UNLEARNING_LLM_MODEL"
 
 Question = dict[str, Any]
 
@@ -32,13 +31,15 @@ def act(drafts: DraftStore, question: Question) -> dict[str, Any]:
 
     Returns:
         The state (see `state_of`), with `said` (a sentence) where there is something to say and `refused` where it
-        could not be done. For "export": {"file": its name, "content": its text}.
+        could not be done. For "export": {"file": its name, "content": its text}; for "ask": {"job": to look at}.
     """
     try:
         draft = drafts.open(question.get("draft", ""))
         with draft.lock:
             if question.get("action") == "export":
                 return _export(draft, str(question.get("format")))
+            if question.get("action") == "ask":
+                return {"job": llm.ask(draft)}
             said = _do(draft, question)
             return state_of(draft, int(question.get("page", 0)), int(question.get("seed", 0))) | {"said": said}
     except UnlearningError as error:
@@ -117,35 +118,9 @@ def _suggest(draft: Draft, question: Question) -> str:
     """Proposals for the text, below what is there already."""
     if not draft.text.strip():
         raise AnchorError("There is no text to look for anchors in.", "Choose one in step 1.")
-    found = _propose(draft.text, question.get("by") == "llm")
-    known = {anchor.term.casefold() for anchor in draft.dictionary.anchors}
-    new = tuple(anchor for anchor in found.anchors if anchor.term.casefold() not in known)
-    if not new:
-        return "Nothing was found that is not in the table already."
-    draft.change(Dictionary((*draft.dictionary.anchors, *new)), f"{len(new)} suggestions")
-    return f"{len(new)} anchors suggested. Look through them: switch off or mend what does not fit."
+    from unlearning.text.proposals import propose_offline
 
-
-def _propose(text: str, ask_llm: bool) -> Dictionary:
-    if not ask_llm:
-        from unlearning.text.proposals import propose_offline
-
-        return propose_offline(text)
-    if not llm_configured():
-        raise AnchorError(
-            "No language model is set up for suggestions.",
-            f"Whoever runs this page sets {LLM_ADDRESS} and {LLM_MODEL} in its environment.",
-        )
-    from unlearning.endpoint import Endpoint
-    from unlearning.text.proposals_llm import propose_with_llm
-
-    return propose_with_llm(text, Endpoint(os.environ[LLM_ADDRESS], os.environ[LLM_MODEL]))
-
-
-def llm_configured() -> bool:
-    """Whether the owner of the page has named a language model to ask. A visitor never names one: the page would
-    fetch any address for anyone."""
-    return bool(os.environ.get(LLM_ADDRESS) and os.environ.get(LLM_MODEL))
+    return llm.take_suggestions(draft, propose_offline(draft.text))
 
 
 def _import(draft: Draft, question: Question) -> str:
@@ -251,7 +226,7 @@ def state_of(draft: Draft, page: int = 0, seed: int = 0) -> dict[str, Any]:
         "preview": preview_of(text, dictionary, page, seed),
         "title": draft.about.title,
         "scenario": draft.scenario is not None,
-        "llm": llm_configured(),
+        "llm": llm.configured(),
     }
 
 

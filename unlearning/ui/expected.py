@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearning.config import Settings
 from unlearning.models.catalogue import CATALOGUE
-from unlearning.runs.budget import Budget, gigabytes, minutes
+from unlearning.runs.budget import Budget, gigabytes
 from unlearning.runs.speeds import budget
 from unlearning.ui.jobs import Job, Jobs
 from unlearning.ui.knowing import is_here
@@ -57,8 +57,14 @@ def expected_of(workspace: Path, draft: Draft, settings: Settings) -> dict[str, 
 
 def in_words(expected: Budget) -> list[str]:
     """What a run is expected to take, in words."""
-    took = f"{minutes(expected.seconds)} min on this machine" if expected.seconds >= 60 else "less than a minute"
-    return [
-        f"About {took}, {expected.steps} steps, {gigabytes(expected.peak_bytes)} of memory, "
-        f"{gigabytes(expected.disk_bytes)} of disk."
-    ]
+    steps, memory, disk = expected.steps, gigabytes(expected.peak_bytes), gigabytes(expected.disk_bytes)
+    return [f"About {duration(expected.seconds)} on this machine: {steps} steps, {memory} of memory, {disk} of disk."]
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: "40 seconds", "7 minutes", "1 hour 20 minutes"."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    parts = [(hours, "hour"), (minutes, "minute")]
+    return " ".join(f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in parts if count)

@@ -68,11 +68,11 @@ def draw_main(models: Sequence[tuple[str, str]], preset: str) -> tuple[gr.Radio,
     """
     with gr.Row():
         model = gr.Dropdown(
-            [*models], value=models[0][1], label="Model", allow_custom_value=True, elem_id="form-model",
+            [*models], value=models[0][1], label="Model", allow_custom_value=True, elem_id="form-model", min_width=280,
             info="One of the list, or the id of one on Hugging Face (owner/name, safetensors only).",
         )  # fmt: skip
         teach = gr.Checkbox(
-            False, label="Teach it the text first", elem_id="form-teach",
+            False, label="Teach it the text first", elem_id="form-teach", min_width=280,
             info="For a model that does not know the text: only what was known can be forgotten.",
         )  # fmt: skip
     licence = gr.Checkbox(False, label="I accept the licence of this model", visible=False, elem_id="form-licence")

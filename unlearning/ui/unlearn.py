@@ -10,15 +10,12 @@ import gradio as gr
 from unlearning.config import Settings, make_settings
 from unlearning.errors import UnlearningError
 from unlearning.models.catalogue import CATALOGUE
-from unlearning.runs.budget import Budget, gigabytes, minutes
-from unlearning.runs.speeds import budget
 from unlearning.scenarios import settings_for
 from unlearning.ui import follow as following
 from unlearning.ui import form as forms
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.drafts import Draft
-from unlearning.ui.jobs import Job, Jobs
-from unlearning.ui.knowing import is_here
+from unlearning.ui.expected import expected_of, expected_panel
 from unlearning.ui.launch import first_watched, read_lines, start_run, write_lines
 from unlearning.ui.notices import field_note
 from unlearning.ui.pages import component, words
@@ -41,7 +38,7 @@ def build(context: Context) -> Screen:
         form = forms.Form(preset, model, licence, teach, fields)
         with gr.Row(equal_height=False, elem_id="start-row"):
             start = gr.Button("Start unlearning", variant="primary", elem_id="start", scale=0, min_width=200)
-            expected = component("expected", server_functions=[_looking()], elem_id="expected")
+            expected = expected_panel("expected")
         refused = field_note("start-note")
         with gr.Accordion("The same on the command line", open=False, elem_id="command-line"):
             command = gr.Code("", language="shell", interactive=False, label="Command", elem_id="command", lines=1)
@@ -49,13 +46,6 @@ def build(context: Context) -> Screen:
     forms.bind_checks(form)
     outputs = [title, live, setup, about, watched, controls, *form.inputs, refused, expected, command]
     return Screen(partial(on_open, context), outputs=outputs)
-
-
-def _looking() -> Any:
-    def look(question: dict[str, Any]) -> dict[str, Any]:
-        return _measuring.look(question)
-
-    return look
 
 
 def _live_panel(context: Context) -> gr.HTML:
@@ -80,12 +70,13 @@ def _models() -> list[tuple[str, str]]:
 def _watch_fields() -> tuple[gr.Textbox, gr.Textbox]:
     with gr.Row():
         watched = gr.Textbox(
-            label="Prompts to watch", lines=4, max_lines=12, elem_id="watched", scale=3,
+            label="Prompts to watch", lines=4, max_lines=12, elem_id="watched", scale=3, min_width=280,
             info="One a line: a beginning, an arrow (→ or ->), and the word that only the text tells.",
         )  # fmt: skip
         controls = gr.Textbox(
-            label="Controls", lines=4, max_lines=12, elem_id="controls", scale=2, info=explain("control")
-        )
+            label="Controls", lines=4, max_lines=12, elem_id="controls", scale=2, min_width=280,
+            info=explain("control"),
+        )  # fmt: skip
     return watched, controls
 
 
@@ -166,37 +157,9 @@ def summarise(context: Context, where: Where, *values: Any) -> tuple[Any, Any]:
     try:
         settings = forms.read(*values)
         command = forms.command_line(settings, usual_settings(draft, settings.preset), _source(draft))
-        return expected_of(context, draft, settings), command
+        return expected_of(context.workspace, draft, settings), command
     except UnlearningError as error:
         return {"error": str(error)}, gr.skip()
-
-
-def expected_of(context: Context, draft: Draft, settings: Settings) -> dict[str, Any]:
-    """How long a run will take and how much memory; where this machine was not measured yet, a job that does."""
-    if not draft.text.strip():
-        return {"lines": []}
-    inputs = draft.inputs(settings)
-    known = budget(context.workspace, settings, inputs, measure=False)
-    if known is not None:
-        return {"lines": budget_lines(known)}
-    if not is_here(settings.model.name):
-        entry = CATALOGUE.get(settings.model.name)
-        size = f" ({entry.download_mb} MB, once)" if entry else ""
-        return {"lines": [f"The model is fetched first{size}; how long the run takes is known then."]}
-
-    def measure(job: Job) -> dict[str, Any]:
-        job.say(message="Measuring this machine, once for each model …")
-        found = budget(context.workspace, settings, inputs, measure=True)
-        return {"lines": budget_lines(found) if found is not None else []}
-
-    return {"job": _measuring.ask(measure, ("budget", settings.model_dump_json(), hash(draft.text)))}
-
-
-def budget_lines(expected: Budget) -> list[str]:
-    """What a run is expected to take, in words."""
-    took = f"{minutes(expected.seconds)} min on this machine" if expected.seconds >= 60 else "less than a minute"
-    return [f"About {took}, {expected.steps} steps, {gigabytes(expected.peak_bytes)} of memory, "
-            f"{gigabytes(expected.disk_bytes)} of disk."]  # fmt: skip
 
 
 def _source(draft: Draft) -> list[str]:
@@ -226,7 +189,6 @@ def launch(context: Context, where: Where, watched: str, controls: str, *values:
     return go(where, "unlearn", run=run), ""
 
 
-_measuring = Jobs()  # a line of its own: it asks no model of the page's
 _TITLE = "<h1 class='step-title'>{{#if value}}Watch it forget{{else}}Make it forget{{/if}}</h1>"
 _ABOUT = (
     "{{#if value}}<p class='lead'>The text: <strong>{{value.title}}</strong>, {{value.words}} words, "
