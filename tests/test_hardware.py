@@ -191,9 +191,9 @@ def test_memory_needed_grows_as_it_should():
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process as Linux reports it")
 def test_memory_needed_is_near_a_measured_training_pass():
     code = """
-import resource, torch
+import torch
 from unlearning.models.shapes import SHAPES, random_model
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+from unlearning.runs.machine import peak_resident_bytes as peak
 model = random_model(SHAPES["smollm2-135m"], "cpu", "float32").requires_grad_(False)
 size = sum(p.numel() for p in model.parameters()) * 4
 model(input_ids=torch.zeros(1, 8, dtype=torch.long))

@@ -153,6 +153,21 @@ def peak_bytes() -> int:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())
+    return peak_resident_bytes()
+
+
+def peak_resident_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """Most main memory that this process itself has held.
+
+    Linux tells it in /proc. What getrusage says there is at least the memory of whoever started this process,
+    because it survives exec: a worker that a large app started would report the app's.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), flags=re.MULTILINE)
+    except OSError:
+        found = None
+    if found:
+        return int(found.group(1)) * 1024
     try:
         import resource
     except ImportError:  # Windows

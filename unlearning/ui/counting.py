@@ -21,21 +21,20 @@ class Length:
     counted: bool
 
 
-@lru_cache(maxsize=64)
 def measure_length(text: str, model: str, block_tokens: int = 256) -> Length:
     """How many tokens and blocks `text` has for `model`."""
-    tokenizer = _tokenizer(model)
-    tokens = len(tokenizer.encode(text, add_special_tokens=False).ids) if tokenizer else _guess(text)
-    return Length(tokens, math.ceil(tokens / (FILLED * block_tokens)), tokenizer is not None)
+    path = _tokenizer_file(model)
+    tokens = _count(text, path, path.stat().st_mtime_ns) if path else _guess(text)
+    return Length(tokens, math.ceil(tokens / (FILLED * block_tokens)), path is not None)
 
 
 def _guess(text: str) -> int:
     return round(TOKENS_A_WORD * len(text.split()))
 
 
-@lru_cache(maxsize=4)
-def _tokenizer(model: str) -> Any:
-    """The tokenizer from the model's folder; None where it is not on this machine."""
+def _tokenizer_file(model: str) -> Path | None:
+    """Where the model's tokenizer lies; None where it is not on this machine. Looked for each time: a model may be
+    fetched, or the folder of the models changed, at any moment."""
     from unlearning.errors import ModelError
     from unlearning.models.loading import find_folder
 
@@ -43,9 +42,17 @@ def _tokenizer(model: str) -> Any:
         folder = find_folder(model)
     except ModelError:
         return None
-    path = Path(folder) / "tokenizer.json" if folder else None
-    if path is None or not path.is_file():
-        return None
+    path = folder / "tokenizer.json" if folder else None
+    return path if path is not None and path.is_file() else None
+
+
+@lru_cache(maxsize=64)
+def _count(text: str, path: Path, changed_ns: int) -> int:
+    return len(_tokenizer(path, changed_ns).encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(path: Path, changed_ns: int) -> Any:
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(path))
