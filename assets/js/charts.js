@@ -5,11 +5,13 @@ Object.assign(window.forgetting, (() => {
     baseline: "before", unlearned: "after", reinforced: "reinforced", generic: "generic target",
     never_taught: "never read it", taught: "taught", prompt_only: "only asked to",
     translated: "before, on the translation",
+    prompted: "only asked to", filtered: "filtered", reinforced_formula: "formula only",
   };
   const TERMS = {
     baseline: "baseline", unlearned: "unlearned", reinforced: "reinforced", generic: "generic prediction",
     never_taught: "never taught", taught: "taught", prompt_only: "baseline with a prompt",
     translated: "baseline on the translated text",
+    prompted: "baseline with a prompt", filtered: "baseline with an output filter", reinforced_formula: "reinforced-logits formula at inference",
   };
   const roleName = (role) => ROLES[role] || role;
   const roleTerm = (role) => TERMS[role] || role;

@@ -1,5 +1,5 @@
 /* The header: where somebody is. Its value and the address bar say the same; the panels and on_open follow it. */
-const STEPS = { start: "open_start", text: "open_text", dictionary: "open_dictionary", unlearn: "open_unlearn", compare: "open_compare", inspector: "open_inspector", runs: "open_runs" };
+const STEPS = { start: "open_start", text: "open_text", dictionary: "open_dictionary", unlearn: "open_unlearn", compare: "open_compare", probe: "open_probe", inspector: "open_inspector", runs: "open_runs" };
 const KEPT = (key) => key.startsWith("__") || key === "lesson";
 
 function ownDraft() {

@@ -35,6 +35,7 @@ PANELS = (
     Panel("dictionary", "dictionary", "Dictionary", "2"),
     Panel("unlearn", "unlearn", "Unlearn", "3"),
     Panel("compare", "compare", "Compare", "4"),
+    Panel("probe", "probing", "Probe", "5"),
     Panel("inspector", "inspector", "How it works"),
     Panel("runs", "runs", "Runs"),
 )

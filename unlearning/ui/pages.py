@@ -36,7 +36,7 @@ def words(html: str, **settings: Any) -> gr.HTML:
     return gr.HTML(html_template=html, js_on_load=settings.pop("js", None), apply_default_css=False, **settings)
 
 
-HELPERS = ("page", "charts")
+HELPERS = ("page", "charts", "figures")
 
 
 def style() -> str:

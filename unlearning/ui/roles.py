@@ -44,6 +44,9 @@ ROLES: dict[str, Role] = {
         Role("never_taught", "never read it", "#7F7F7F", "dashdot", "The model before it was taught the text."),
         Role("taught", "taught", "#0072B2", "solid", "The model after it was taught the text."),
         Role("prompt_only", "only asked to", "#56B4E9", "longdash", "The model before, asked to act ignorant."),
+        Role("prompted", "only asked to", "#56B4E9", "longdash", "The model before, asked to act ignorant."),
+        Role("filtered", "filtered", "#E69F00", "dash", "The model before; what it says of the text is taken out."),
+        Role("reinforced_formula", "formula only", "#CC79A7", "dot", "The method’s formula at work, without training."),
     )
 }  # fmt: skip
 
