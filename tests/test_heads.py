@@ -94,3 +94,16 @@ def test_a_model_without_a_separate_projection_is_refused():
     body = AutoModel.from_config(CONFIGS["llama"])
     with pytest.raises(ModelError, match="LlamaModel"):
         split(body)
+
+
+def test_logits_in_float32_of_a_bfloat16_model_are_not_rounded():
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"], dtype=torch.bfloat16).eval()
+    hidden = torch.randn(5, 7, 32, dtype=torch.bfloat16)
+    exact = hidden.double() @ model.get_output_embeddings().weight.double().T
+    _, rounded = split(model)
+    _, head = split(model, float_head=True)
+    found = head(hidden)
+    assert found.dtype == torch.float32 and found.shape == (5, 7, 97)
+    assert (found - exact).abs().max() < 2**-14 * exact.abs().max()
+    assert (rounded(hidden) - exact).abs().max() > 2**-11 * exact.abs().max()  # what is avoided

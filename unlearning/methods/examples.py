@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -83,28 +85,90 @@ def collate(examples: Sequence[Example], device: Any = "cpu") -> Batch:
     return Batch(*tensors, tokens=sum(len(example.ids) for example in examples))
 
 
-def save_examples(examples: Iterable[Example], folder: Path) -> None:
+def save_examples(
+    examples: Iterable[Example], folder: Path, *, kept: int = 0, what: str = "", every_s: float = 60.0
+) -> None:
     """Write examples one after another, so that memory holds one block however long the text is.
 
     The files are flat arrays, to be opened memory-mapped: `ids`, `positions`, `target_ids`, `target_probs`
-    and `index.json` (lengths), which is written last.
+    and `index.json` (lengths), which is written last. Until then `partial.json` says how far they are complete.
+
+    Args:
+        examples: Those that are still to be written.
+        folder: Where to.
+        kept: Examples of an interrupted attempt that stay (at most as many as `examples_kept` gives).
+        what: Names what is written; an attempt at something else is not continued.
+        every_s: Seconds between two entries in `partial.json`; there also is one when an error comes through.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lengths: list[tuple[int, int]] = []
-    k = 1
-    files = {name: (folder / f"{name}.bin").open("wb") for name in _FORMATS}
+    before = _index(folder, what) if kept else {}
+    k, lengths = before.get("k", 1), before.get("lengths", [])[:kept]
+    for name in () if kept else ("index.json", "partial.json"):  # of something else, or not to be gone on with
+        (folder / name).unlink(missing_ok=True)
+    files = {name: _cut_to(folder / f"{name}.bin", size) for name, size in _sizes(lengths, k).items()}
+    saved = time.monotonic()
     try:
         for example in examples:
-            k = example.target_ids.shape[1]
-            lengths.append((len(example.ids), len(example.positions)))
+            k = max(k, example.target_ids.shape[1])  # a block without any target has no width of its own
             for name, file in files.items():
                 file.write(np.ascontiguousarray(getattr(example, name), _FORMATS[name]).tobytes())
+            lengths.append((len(example.ids), len(example.positions)))
+            if time.monotonic() - saved >= every_s:
+                _note(folder / "partial.json", files, what, k, lengths)
+                saved = time.monotonic()
+        _note(folder / "index.json", files, what, k, lengths)
+    except BaseException:  # a request to stop comes this way too
+        with suppress(OSError):
+            _note(folder / "partial.json", files, what, k, lengths)
+        raise
     finally:
         for file in files.values():
             file.close()
-    draft = folder / "index.json.draft"
-    draft.write_text(json.dumps({"k": k, "lengths": lengths}))
-    os.replace(draft, folder / "index.json")
+    (folder / "partial.json").unlink(missing_ok=True)
+
+
+def examples_kept(folder: Path, what: str) -> int:
+    """How many examples of `what` an earlier `save_examples` has written, whether it came to its end or not."""
+    return len(_index(folder, what).get("lengths", []))
+
+
+def _index(folder: Path, what: str) -> dict[str, Any]:
+    """What is known of the files in `folder`; empty where they are of something else or shorter than that."""
+    for name in ("index.json", "partial.json"):
+        try:
+            index = json.loads((folder / name).read_text())
+            sizes = _sizes(index["lengths"], index["k"])
+            whole = all((folder / f"{file}.bin").stat().st_size >= size for file, size in sizes.items())
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if whole and index.get("what") == what:
+            return index  # type: ignore[no-any-return]
+    return {}
+
+
+def _sizes(lengths: Sequence[Sequence[int]], k: int) -> dict[str, int]:
+    """Bytes of each file that holds examples of these lengths."""
+    tokens, rows = sum(length[0] for length in lengths), sum(length[1] for length in lengths)
+    counts = {"ids": tokens, "positions": rows, "target_ids": rows * k, "target_probs": rows * k}
+    return {name: count * np.dtype(_FORMATS[name]).itemsize for name, count in counts.items()}
+
+
+def _cut_to(path: Path, size: int) -> BinaryIO:
+    """`path` open for writing behind its first `size` bytes, which stay."""
+    file = path.open("r+b" if size else "wb")
+    file.truncate(size)
+    file.seek(size)
+    return file
+
+
+def _note(path: Path, files: Mapping[str, BinaryIO], what: str, k: int, lengths: Sequence[Any]) -> None:
+    """Say in `path` how far the files are complete, once they are on the disk."""
+    for file in files.values():
+        file.flush()
+        os.fsync(file.fileno())
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(json.dumps({"what": what, "k": k, "lengths": lengths}))
+    os.replace(draft, path)
 
 
 class StoredExamples(Sequence[Example]):

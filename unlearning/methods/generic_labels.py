@@ -17,7 +17,7 @@ import numpy as np
 
 from unlearning.config import LabelSettings
 from unlearning.methods.examples import Example
-from unlearning.methods.losses import chunks
+from unlearning.methods.losses import chunks, floats_at_once
 from unlearning.models.heads import split
 from unlearning.models.loading import encode
 from unlearning.text.anchors import Dictionary
@@ -54,7 +54,8 @@ def generic_logits(
     """
     if centred:
         baseline, reinforced = baseline.log_softmax(dim=-1), reinforced.log_softmax(dim=-1)
-    return baseline - alpha * (reinforced - baseline - margin).relu()
+    rise = (reinforced - baseline).sub_(margin).relu_()
+    return baseline - rise.mul_(alpha)
 
 
 @dataclass
@@ -159,6 +160,7 @@ def label_blocks(
     batch_blocks: int = 4,
     only_changed: bool = False,
     report_block: Callable[[int], None] = lambda done: None,
+    first: int = 0,
 ) -> Iterator[Example]:
     """Generic labels of every block.
 
@@ -174,8 +176,9 @@ def label_blocks(
         only_changed: Keep a position only if its label is not what the baseline says on the original text; costs
             another forward pass of the baseline.
         report_block: Called with the number of blocks done.
+        first: Begin with this block, a multiple of `batch_blocks`: the same labels as if all were made at once.
     """
-    for start in range(0, len(texts), batch_blocks):
+    for start in range(first, len(texts), batch_blocks):
         group = [
             prepare(text, dictionary, tokenizer, settings, f"{seed}/{index}")
             for index, text in enumerate(texts[start : start + batch_blocks], start)
@@ -191,14 +194,15 @@ def own_predictions(
     top_k: int,
     batch_blocks: int = 4,
     report_block: Callable[[int], None] = lambda done: None,
+    first: int = 0,
 ) -> Iterator[Example]:
     """The k likeliest next tokens of a model at every position of its own input: what the retain term keeps."""
     settings = LabelSettings(use_anchors=False, use_reinforced=False, top_k=top_k, logits="raw")
-    return label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, batch_blocks, False, report_block)
+    return label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, batch_blocks, False, report_block, first)
 
 
 @dataclass
-class _Rows:
+class Rows:
     """Positions of a group of blocks whose labels are computed together: one row each."""
 
     block: np.ndarray  # [n]
@@ -214,22 +218,19 @@ def _label_group(
     sources = [prepared.source.ids for prepared in group]
     with torch.inference_mode():
         with baseline() as model:
-            head = _float_head(model)
-            hidden_draws = [
-                _hidden_at(model, [p.draws[d].target.ids for p in group], rows.block, _mapped(group, rows, d))
-                for d in range(settings.draws)
-            ]
+            _, head = split(model, float_head=True)
+            draws = [_read_draw(model, group, rows, draw) for draw in range(settings.draws)]
             usual = _likeliest(model, _hidden_at(model, sources, rows.block, rows.position)) if only_changed else None
         hidden_reinforced, reinforced_head = None, head
         if settings.use_reinforced:
             with reinforced() as model:
                 hidden_reinforced = _hidden_at(model, sources, rows.block, rows.position)
-                reinforced_head = _float_head(model)
+                _, reinforced_head = split(model, float_head=True)
         found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        vocabulary = head(hidden_draws[0][:1]).shape[-1] if len(rows.block) else 1
-        for part in chunks(len(rows.block), vocabulary):
+        for part in chunks(len(rows.block), _vocabulary(model), floats_at_once(model.device)):
             r = None if hidden_reinforced is None else reinforced_head(hidden_reinforced[part])
-            probs = _generic_probabilities([head(h[part]) for h in hidden_draws], r, group, rows, part, settings)
+            logits = [draw.logits(head, part) for draw in draws]
+            probs = generic_probabilities(logits, [draw.present[part] for draw in draws], r, settings)
             keep = np.ones(len(probs), bool)
             if usual is not None:
                 keep = (probs.argmax(-1) != usual[part]).cpu().numpy()
@@ -237,20 +238,57 @@ def _label_group(
     yield from _regroup(group, rows, found)
 
 
-def _labelled_rows(group: list[Prepared]) -> _Rows:
+@dataclass
+class _ReadDraw:
+    """What the baseline made of one draw of translations, at the rows of a group.
+
+    Attributes:
+        hidden: Its hidden states, [n, width].
+        present: Rows that this draw gives a label, [n].
+        suppressed: (row, token) pairs that may not be labels, rows ascending, [2, pairs].
+    """
+
+    hidden: torch.Tensor
+    present: torch.Tensor
+    suppressed: np.ndarray
+
+    def logits(self, head: Callable[[torch.Tensor], torch.Tensor], part: slice) -> torch.Tensor:
+        """Its logits in float32 at some rows, a suppressed token's lowered to the mean; [rows of the part, vocab].
+
+        In float32, because bfloat16 logits near 20 lie 0.125 apart, and α times the ReLU of that noise is a bias
+        against every token.
+        """
+        first, last = np.searchsorted(self.suppressed[0], [part.start, part.stop])
+        row, token = self.suppressed[:, first:last]
+        return suppress(head(self.hidden[part]), row - part.start, token)
+
+
+def _read_draw(model: Any, group: list[Prepared], rows: Rows, draw: int) -> _ReadDraw:
+    import torch
+
+    places = mapped_positions(group, rows, draw)
+    hidden = _hidden_at(model, [prepared.draws[draw].target.ids for prepared in group], rows.block, places)
+    return _ReadDraw(hidden, torch.from_numpy(places >= 0).to(hidden.device), suppressed_tokens(group, rows, draw))
+
+
+def _vocabulary(model: Any) -> int:
+    return int(model.config.get_text_config().vocab_size)
+
+
+def _labelled_rows(group: list[Prepared]) -> Rows:
     places = [(b, i) for b, prepared in enumerate(group) for i, why in enumerate(prepared.mask) if why == Mask.LABELLED]
     table = np.asarray(places, dtype=np.int64).reshape(-1, 2)
-    return _Rows(table[:, 0], table[:, 1])
+    return Rows(table[:, 0], table[:, 1])
 
 
-def _mapped(group: list[Prepared], rows: _Rows, draw: int) -> np.ndarray:
+def mapped_positions(group: list[Prepared], rows: Rows, draw: int) -> np.ndarray:
     """Position in this draw's translation for each row; −1 where this draw gives the row no label."""
     maps = [np.asarray(prepared.draws[draw].map.target, dtype=np.int64) for prepared in group]
     return np.asarray([maps[b][i] for b, i in zip(rows.block, rows.position, strict=True)], dtype=np.int64)
 
 
 def _hidden_at(model: Any, sequences: Sequence[Sequence[int]], block: np.ndarray, position: np.ndarray) -> torch.Tensor:
-    """Hidden states [n, width] in float32 at some positions of a padded batch of sequences."""
+    """Hidden states [n, width] at some positions of a padded batch of sequences."""
     import torch
 
     time = max(len(ids) for ids in sequences)
@@ -259,7 +297,7 @@ def _hidden_at(model: Any, sequences: Sequence[Sequence[int]], block: np.ndarray
         ids[row, : len(sequence)] = torch.as_tensor(sequence)
     backbone, _ = split(model)
     hidden = backbone(ids.to(model.device))  # [blocks, time, width]; padding on the right is never attended to
-    return hidden[torch.from_numpy(block), torch.from_numpy(np.maximum(position, 0))].float()
+    return hidden[torch.from_numpy(block), torch.from_numpy(np.maximum(position, 0))]
 
 
 def _likeliest(model: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -267,60 +305,67 @@ def _likeliest(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     import torch
 
     _, head = split(model)
-    kind = model.get_output_embeddings().weight.dtype
-    found = [head(hidden[part].to(kind)).argmax(dim=-1) for part in chunks(len(hidden), model.config.get_text_config().vocab_size)]
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
+    parts = chunks(len(hidden), _vocabulary(model), floats_at_once(model.device))
+    return torch.cat([hidden.new_zeros(0, dtype=torch.long), *(head(hidden[part]).argmax(dim=-1) for part in parts)])
 
 
-def _float_head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The vocabulary projection with logits in float32.
-
-    bfloat16 logits near 20 lie 0.125 apart, and α times the ReLU of that noise is a bias against every token.
-    """
-    _, head = split(model, float_head=True)
-    return head
-
-
-def _generic_probabilities(
-    baselines: list[torch.Tensor],
+def generic_probabilities(
+    logits: Sequence[torch.Tensor],
+    present: Sequence[torch.Tensor],
     reinforced: torch.Tensor | None,
-    group: list[Prepared],
-    rows: _Rows,
-    part: slice,
     settings: LabelSettings,
 ) -> torch.Tensor:
-    """Mean over the draws of softmax(v / temperature), [rows of the part, vocab]."""
-    import torch
+    """The generic distribution of each row: the mean over the draws of softmax(v / temperature).
 
-    total = torch.zeros_like(baselines[0])
-    count = torch.zeros(len(total), 1, device=total.device)
-    for draw, b in enumerate(baselines):
-        row, token = _suppressed(group, rows, part, draw)
-        b[row, token] = b.mean(dim=-1)[row]
+    Args:
+        logits: The baseline's on each draw, suppressed tokens lowered already; each [n, vocab].
+        present: Rows that each draw gives a label; each [n].
+        reinforced: The reinforced model's on the original, [n, vocab]; None leaves eq. 1 out.
+        settings: α, margin, temperature, raw or centred.
+
+    Returns:
+        [n, vocab].
+    """
+    total, count = [], []
+    for b, here in zip(logits, present, strict=True):
         centred = settings.logits == "centred"
         v = b if reinforced is None else generic_logits(b, reinforced, settings.alpha, centred, settings.margin)
-        present = torch.from_numpy(_mapped(group, rows, draw)[part] >= 0).to(total.device)[:, None]
-        total += (v / settings.temperature).softmax(dim=-1) * present
-        count += present
-    return total / count
+        probs = (v if settings.temperature == 1 else v / settings.temperature).softmax(dim=-1)
+        if len(logits) == 1:
+            return probs  # a row without a label in the only draw is no row
+        total.append(probs * here[:, None])
+        count.append(here[:, None])
+    return sum(total[1:], start=total[0]) / sum(count[1:], start=count[0].long())
 
 
-def _suppressed(group: list[Prepared], rows: _Rows, part: slice, draw: int) -> tuple[Any, Any]:
-    """Which tokens of which rows may not be labels: used translations, and anchors where these are forbidden."""
+def suppress(logits: torch.Tensor, row: np.ndarray, token: np.ndarray) -> torch.Tensor:
+    """Lower these (row, token) pairs to their row's mean, in place: no likely label, but no impossible one."""
     import torch
 
-    chosen = zip(rows.block[part], rows.position[part], strict=True)
-    places = [(row, group[block], int(position)) for row, (block, position) in enumerate(chosen)]
-    pairs = [
-        (row, token)
-        for row, prepared, position in places
-        for start, tokens in prepared.draws[draw].suppress
-        if start <= position
-        for token in tokens
-    ]
-    pairs += [(row, prepared.forbidden[place]) for row, prepared, place in places if place in prepared.forbidden]
-    table = torch.as_tensor(pairs, dtype=torch.long).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+    if len(row):
+        rows, tokens = torch.from_numpy(row).to(logits.device), torch.from_numpy(token).to(logits.device)
+        logits[rows, tokens] = logits.mean(dim=-1)[rows]
+    return logits
+
+
+def suppressed_tokens(group: list[Prepared], rows: Rows, draw: int) -> np.ndarray:
+    """Which tokens of which rows may not be labels: used translations, and anchors where these are forbidden.
+
+    Returns:
+        (row, token) pairs, rows ascending, [2, pairs].
+    """
+    pairs = [np.zeros((2, 0), np.int64)]
+    for index, prepared in enumerate(group):
+        mine = np.flatnonzero(rows.block == index)
+        for start, tokens in prepared.draws[draw].suppress:
+            after = mine[rows.position[mine] >= start]
+            pairs.append(np.stack([after.repeat(len(tokens)), np.tile(np.asarray(tokens, np.int64), len(after))]))
+        own = [
+            (row, prepared.forbidden[place]) for row in mine if (place := int(rows.position[row])) in prepared.forbidden
+        ]
+        pairs.append(np.asarray(own, np.int64).reshape(-1, 2).T)
+    table = np.concatenate(pairs, axis=1)
+    return np.ascontiguousarray(table[:, table[0].argsort(kind="stable")])
 
 
 def _top(probs: torch.Tensor, settings: LabelSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -332,11 +377,13 @@ def _top(probs: torch.Tensor, settings: LabelSettings) -> tuple[np.ndarray, np.n
     return top.indices.cpu().numpy(), top.values.cpu().numpy()
 
 
-def _regroup(group: list[Prepared], rows: _Rows, found: list[Any]) -> Iterator[Example]:
+def _regroup(group: list[Prepared], rows: Rows, found: list[Any]) -> Iterator[Example]:
     """One example a block, out of rows that ran over all blocks of the group."""
     ids = np.concatenate([part[0] for part in found]) if found else np.zeros((0, 1), np.int64)
     probs = np.concatenate([part[1] for part in found]) if found else np.zeros((0, 1), np.float32)
     keep = np.concatenate([part[2] for part in found]) if found else np.zeros(0, bool)
     for index, prepared in enumerate(group):
         mine = (rows.block == index) & keep
-        yield Example(np.asarray(prepared.source.ids, np.int32), rows.position[mine].astype(np.int32), ids[mine], probs[mine])
+        yield Example(
+            np.asarray(prepared.source.ids, np.int32), rows.position[mine].astype(np.int32), ids[mine], probs[mine]
+        )

@@ -15,9 +15,6 @@ from unlearning.models.heads import split
 if TYPE_CHECKING:
     import torch
 
-# Logits in memory at a time (floats). 2^24 is 64 MB: 341 positions of a 49 k vocabulary, 64 of a 262 k one.
-CHUNK_FLOATS = 2**24
-
 TINY = 1e-6  # the least probability that float32 can tell from 1 − 1 in a sum
 
 
@@ -71,7 +68,7 @@ def chunked_cross_entropy(
     parameters: list[torch.Tensor],
     target_ids: torch.Tensor,
     target_probs: torch.Tensor,
-    chunk_floats: int = CHUNK_FLOATS,
+    chunk_floats: int | None = None,
 ) -> torch.Tensor:
     """`cross_entropy(head(hidden), …)` without ever holding all the logits.
 
@@ -84,7 +81,7 @@ def chunked_cross_entropy(
         parameters: Trainable parameters of the head.
         target_ids: [n, k].
         target_probs: [n, k].
-        chunk_floats: Most logits to hold at a time.
+        chunk_floats: Most logits to hold at a time; by default what suits the device.
     """
     import torch
 
@@ -111,6 +108,7 @@ def chunked_cross_entropy(
             return tuple((upstream * gradient).to(gradient.dtype) for gradient in ctx.saved_tensors)
 
     vocabulary = _width_of(head, hidden)
+    chunk_floats = chunk_floats or floats_at_once(hidden.device)
     if torch.is_grad_enabled() and (hidden.requires_grad or parameters):
         return Chunked.apply(hidden, *parameters)  # type: ignore[no-untyped-call, no-any-return]
     losses = [
@@ -120,7 +118,17 @@ def chunked_cross_entropy(
     return sum(losses, start=hidden.new_zeros((), dtype=torch.float32))
 
 
-def chunks(rows: int, vocabulary: int, chunk_floats: int = CHUNK_FLOATS) -> list[slice]:
+def floats_at_once(device: torch.device) -> int:
+    """How many logits to hold at a time.
+
+    On a processor 2²² (16 MB: 85 positions of a 49 k vocabulary, 16 of a 262 k one): the allocator keeps pieces of
+    that size for the next chunk, where larger ones are new memory every time. On a GPU 2²⁶, so that a kernel has
+    enough to do.
+    """
+    return 2**22 if device.type == "cpu" else 2**26
+
+
+def chunks(rows: int, vocabulary: int, chunk_floats: int) -> list[slice]:
     """Slices of at most `chunk_floats` logits each, and of one row at least."""
     size = max(1, chunk_floats // max(1, vocabulary))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

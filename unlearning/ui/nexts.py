@@ -105,15 +105,27 @@ def generic(place: Place, settings: Any, alpha: float) -> torch.Tensor | None:
     """
     import numpy as np
 
-    from unlearning.methods.generic_labels import _generic_probabilities, _Rows
+    import torch
+
+    from unlearning.methods.generic_labels import (
+        Rows,
+        generic_probabilities,
+        mapped_positions,
+        suppress,
+        suppressed_tokens,
+    )
 
     if not place.mapped:
         return None
-    rows = _Rows(np.asarray([0]), np.asarray([place.position]))
+    group, rows = [place.prepared], Rows(np.asarray([0]), np.asarray([place.position]))
     reinforced = place.reinforced[None] if place.reinforced is not None and settings.use_reinforced else None
-    baselines = [logits[None].clone() for logits in place.translated]
+    baselines = [
+        suppress(logits[None].clone(), *suppressed_tokens(group, rows, draw))
+        for draw, logits in enumerate(place.translated)
+    ]
+    present = [torch.from_numpy(mapped_positions(group, rows, draw) >= 0) for draw in range(len(baselines))]
     changed = settings.model_copy(update={"alpha": alpha})
-    return _generic_probabilities(baselines, reinforced, [place.prepared], rows, slice(0, 1), changed)[0]
+    return generic_probabilities(baselines, present, reinforced, changed)[0]
 
 
 def distributions(place: Place, settings: Any, alpha: float) -> dict[str, torch.Tensor]:
