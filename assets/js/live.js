@@ -160,6 +160,7 @@ function buttonsFor(state, facts) {
   if (["succeeded", "cancelled", "interrupted", "failed"].includes(state) && (story.stages.finetune || {}).step) {
     found.push({ key: "compare", kind: state === "succeeded" ? "primary" : "", words: "Compare before and after", go: () => window.forgetting.visit({ step: "compare", run: run.run }) });
   }
+  if (state === "succeeded") found.push({ key: "probe", words: "Is it really gone?", go: () => window.forgetting.visit({ step: "probe", run: run.run, evaluation: "" }) });
   found.push({ key: "link", kind: "quiet", words: "Copy link", go: copyLink });
   return found;
 }

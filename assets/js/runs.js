@@ -61,7 +61,7 @@ function rowFor(run) {
   const facts = [run.text && `“${run.text}”`, run.model, run.preset && `preset ${run.preset}`, run.seconds && duration(run.seconds), run.created && new Date(run.created * 1000).toLocaleString()].filter(Boolean).join(" · ");
   return node("li", { class: "run-row card", "data-run": run.id },
     node("div", { class: "run-line" }, box,
-      node("div", { class: "run-name" }, node("a", { href: `?step=unlearn&run=${run.id}`, onclick: (event) => go(event, { step: "unlearn", run: run.id }) }, node("bdi", {}, run.name)),
+      node("div", { class: "run-name" }, node("a", { href: run.evaluates ? `?step=probe&run=${run.evaluates}&evaluation=${run.id}` : `?step=unlearn&run=${run.id}`, onclick: (event) => go(event, placeOf(run)) }, node("bdi", {}, run.name)),
         node("span", { class: "chip live-chip", "data-state": run.state }, WORDS[run.state] || run.state), node("p", { class: "hint" }, node("bdi", {}, facts))),
       sparkline(run.spark || []), familiarity(run), more),
     run.error && run.error.message ? problem(run.error.message, run.error.hint) : null,
@@ -69,6 +69,8 @@ function rowFor(run) {
     open === run.id ? drawer(run) : null);
 }
 
+/* Where a run is looked at; an evaluation where the run is probed that it is of. */
+const placeOf = (run) => (run.evaluates ? { step: "probe", run: run.evaluates, evaluation: run.id } : { step: "unlearn", run: run.id });
 function go(event, where) {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
@@ -83,12 +85,13 @@ function drawer(run) {
   const name = node("input", { type: "text", value: run.name, maxlength: "255", "aria-label": "Name of the run" });
   return node("div", { class: "run-drawer" },
     node("div", { class: "row" }, has("unlearned") ? button("Compare before and after", () => window.forgetting.visit({ step: "compare", run: run.id }), "primary") : null,
-      button("How its labels were made", () => window.forgetting.visit({ step: "inspector", run: run.id })),
-      button("Use these settings", async () => { if (await deed("copy", run.id)) window.forgetting.visit({ step: "unlearn", run: "" }); }),
+      has("unlearned") ? button("Probe it", () => window.forgetting.visit({ step: "probe", run: run.id, evaluation: "" })) : null,
+      run.evaluates ? button("See what it found", () => window.forgetting.visit(placeOf(run)), "primary") : button("How its labels were made", () => window.forgetting.visit({ step: "inspector", run: run.id })),
+      run.evaluates ? null : button("Use these settings", async () => { if (await deed("copy", run.id)) window.forgetting.visit({ step: "unlearn", run: "" }); }),
       ["failed", "cancelled", "interrupted", "draft"].includes(run.state) ? button("Resume", () => deed("resume", run.id)) : null,
       ["queued", "running"].includes(run.state) ? button("Stop and keep", () => deed("stop", run.id)) : null),
-    run.state === "succeeded" ? node("div", { class: "row" }, node("span", {}, "Go on for"), steps, node("span", {}, "steps"), button("Continue", () => deed("continue", run.id, { steps: Number(steps.value) }))) : null,
-    idle ? node("div", { class: "row" }, node("span", {}, "Download"), button("Report", () => pack(run, "report")), has("unlearned") ? button("Adapter", () => pack(run, "adapter")) : null,
+    run.state === "succeeded" && !run.evaluates ? node("div", { class: "row" }, node("span", {}, "Go on for"), steps, node("span", {}, "steps"), button("Continue", () => deed("continue", run.id, { steps: Number(steps.value) }))) : null,
+    idle ? node("div", { class: "row" }, node("span", {}, "Download"), run.evaluates ? null : button("Report", () => pack(run, "report")), has("unlearned") ? button("Adapter", () => pack(run, "adapter")) : null,
       has("unlearned") ? button("Whole model", () => pack(run, "model")) : null, button("Everything (zip)", () => pack(run, "run"))) : null,
     node("div", { class: "row" }, node("label", { class: "row" }, "Name", name), button("Rename", () => deed("rename", run.id, { name: name.value })),
       idle ? button("Delete", () => { chosen.delete(run.id); open = null; deed("delete", run.id, {}, () => deed("restore", run.id)); }, "danger") : null));
