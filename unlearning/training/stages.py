@@ -6,11 +6,12 @@ again but its product is loaded, so a run that was stopped or killed goes on whe
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from unlearning.config import Settings, TeachSettings, TrainSettings
 from unlearning.errors import InputError
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import next_tokens, target_probabilities
-from unlearning.methods.examples import Example, StoredExamples, next_token_example, save_examples
+from unlearning.methods.examples import Example, StoredExamples, examples_kept, next_token_example, save_examples
 from unlearning.methods.generic_labels import label_blocks, own_predictions
 from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
@@ -235,12 +236,13 @@ def _label(work: Work) -> dict[str, Any]:
     blocks = [block.text for block in work.blocks[0]]
     retain = _retained(work, settings.finetune, len(blocks), extra_steps(work.folder))
     progress = _Progress(work, "label", len(blocks) + len(retain))
-    labels = label_blocks(
-        blocks, work.dictionary, work.family.tokenizer,
+    batch = settings.finetune.pass_blocks or work.hardware.batch_hint
+    labels = partial(
+        label_blocks, blocks, work.dictionary, work.family.tokenizer,
         partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"), settings.label, settings.seed,
-        settings.finetune.pass_blocks or work.hardware.batch_hint, settings.finetune.where == "changed", progress,
+        batch, settings.finetune.where == "changed", progress,
     )  # fmt: skip
-    save_examples(labels, folder / "labels")
+    _store(work, folder / "labels", labels, blocks, batch, progress)
     progress.before = len(blocks)
     _save_retained(work, "finetune", retain, "baseline", settings.finetune.pass_blocks, progress)
     labelled = sum(len(example.positions) for example in StoredExamples(folder / "labels"))
@@ -345,16 +347,37 @@ def _retained(work: Work, settings: TrainSettings, blocks: int, extra: int = 0) 
 
 
 def _save_retained(
-    work: Work, stage: str, texts: list[str], role: str, pass_blocks: int | None, progress: Callable[[int], None]
+    work: Work, stage: str, texts: list[str], role: str, pass_blocks: int | None, progress: _Progress
 ) -> None:
     """Store what `role` predicts on the retain text, for the retain term of `stage`."""
     if not texts:
         return
     batch = pass_blocks or work.hardware.batch_hint
-    kept = own_predictions(
-        texts, work.family.tokenizer, partial(work.family.role, role), work.settings.label.top_k, batch, progress
-    )
-    save_examples(kept, work.stage_folder(stage) / "retain")
+    kept = partial(
+        own_predictions,
+        texts, work.family.tokenizer, partial(work.family.role, role), work.settings.label.top_k, batch, progress,
+    )  # fmt: skip
+    _store(work, work.stage_folder(stage) / "retain", kept, texts, batch, progress)
+
+
+def _store(
+    work: Work,
+    folder: Path,
+    make: Callable[..., Iterator[Example]],
+    texts: Sequence[str],
+    batch: int,
+    progress: _Progress,
+) -> None:
+    """Save what `make(first=…)` makes of the texts, from where an earlier attempt at the same was stopped or killed.
+
+    Whole batches are kept: what a model says of a block may differ in its last bits with the blocks beside it.
+    """
+    what = hashlib.sha256(json.dumps([batch, work.hardware.dtype, machine.name(), *texts]).encode()).hexdigest()
+    kept = examples_kept(folder, what)
+    if kept < len(texts):
+        kept -= kept % batch
+    progress.kept(kept)
+    save_examples(make(first=kept), folder, kept=kept, what=what, every_s=work.checkpoint_seconds)
 
 
 def _next_token_examples(work: Work, blocks: Sequence[Block]) -> list[Example]:
@@ -391,10 +414,15 @@ class _Progress:
 
     def __init__(self, work: Work, stage: str, blocks: int) -> None:
         self.work, self.stage, self.blocks, self.before, self.began = work, stage, blocks, 0, time.monotonic()
+        self.first = 0
+
+    def kept(self, blocks: int) -> None:
+        """So many of them were done by an earlier attempt."""
+        self.first += blocks
 
     def __call__(self, done: int) -> None:
         done += self.before
-        seconds_left = (time.monotonic() - self.began) / done * (self.blocks - done)
+        seconds_left = (time.monotonic() - self.began) / (done - self.first) * (self.blocks - done)
         self.work.report("step", stage=self.stage, step=done, steps=self.blocks, seconds_left=seconds_left)
         if self.work.should_stop():
             raise Stopped
