@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from unlearning.evaluation.metrics_table import METRICS
-from unlearning.evaluation.report import compare_table, rich_table, side_by_side
+from unlearning.evaluation.report import compare_table, perfect, rich_table, side_by_side
 
 RESULTS = {
     "unlearned": {"probability_familiarity": 0.0449, "perplexity_unrelated": 40.26},
@@ -39,8 +39,21 @@ def test_a_terminal_of_80_columns_shows_every_figure():
     out = io.StringIO()
     Console(file=out, width=80).print(rich_table(compare_table(RESULTS), "Before and after"))
     shown = out.getvalue()
-    for words in ("Before and after", "never taught", "prompted", "0.432", "0.350–0.510", "5×3 1×2", "40.3", "–"):
+    for words in ("Before and after", "never taught", "forbidden", "0.432", "0.350–0.510", "5×3 1×2", "40.3", "–"):
         assert words in shown
+
+
+def test_a_perfect_unlearner_scores_as_never_taught_or_as_the_baseline_or_the_ideal():
+    rows = {row["metric"]: row["perfect"] for row in compare_table(RESULTS)["rows"]}
+    assert rows["probability_familiarity"] == {"value": 0.02, "text": "0.020", "as": "never_taught"}
+    assert rows["completion_familiarity"] == {"value": 0.0, "text": "0.00", "as": "ideal"}
+    assert rows["perplexity_unrelated"] == {"value": 39.1, "text": "39.1", "as": "baseline"}
+    assert perfect("perplexity_forget", {"baseline": {"perplexity_forget": 5.0}}) is None  # nobody knows
+    changed = {"never_taught": {"control_change": 0.13}, "baseline": {"control_change": 0.0}}
+    assert perfect("control_change", changed) == {"value": 0.0, "text": "0.000", "as": "ideal"}
+    drawn = io.StringIO()
+    Console(file=drawn, width=120).print(rich_table(compare_table(RESULTS), "", with_perfect=True))
+    assert "perfect" in drawn.getvalue() and "as never taught" in drawn.getvalue()
 
 
 def test_completions_side_by_side():

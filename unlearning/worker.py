@@ -35,7 +35,10 @@ from unlearning.runs.store import HARDWARE
 FAILED, BUSY, ASKED_TO_END = 1, 75, 76
 
 # What a run's kind in config.json means. A run folder can come from elsewhere, so it never names code itself.
-EXECUTORS = {"unlearn": "unlearning.training.stages:execute"}
+EXECUTORS = {
+    "unlearn": "unlearning.training.stages:execute",
+    "evaluation": "unlearning.evaluation.suites_run:execute",
+}
 
 # Given back when the disk is full, so that there is room to say so.
 RESERVE, RESERVE_BYTES = "reserve", 1 << 16

@@ -1,6 +1,8 @@
 """Measure one role of a run, and put the measurements of all roles together.
 
 measure_role      one model: probes, controls, perplexities, completions — JSON, one file a role
+measure_prompts   its two halves, of which an evaluation makes parts of their own
+measure_texts
 add_fluency       what the baseline makes of every role's completions
 summarise         the table, the verdicts, the headline — made from those files alone, without a model
 """
@@ -15,7 +17,9 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from unlearning.config import EvaluationSettings
+from unlearning.evaluation.divergence import divergence_figures
 from unlearning.evaluation.familiarity import (
+    bootstrap,
     completion_familiarity,
     disjoint,
     grade_completion,
@@ -23,6 +27,9 @@ from unlearning.evaluation.familiarity import (
 )
 from unlearning.evaluation.fluency import judge_fluency
 from unlearning.evaluation.memory import after, forget_quality
+from unlearning.evaluation.passages import passage_figures
+from unlearning.evaluation.question_figures import neighbour_figures, question_figures
+from unlearning.evaluation.questions import Question
 from unlearning.evaluation.report import compare_table
 from unlearning.evaluation.scoring import next_tokens, score_texts, target_probabilities
 from unlearning.evaluation.verdicts import verdicts
@@ -33,6 +40,8 @@ from unlearning.text.prompts import CompletionPrompt, Probe
 
 Item = TypeVar("Item")
 TEXTS = ("forget", "held_out", "unrelated")
+# What the further parts of an evaluation make of a role's answers and the never-taught model's.
+FIGURES = (passage_figures, question_figures, neighbour_figures, divergence_figures)
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,10 @@ class MeasureInputs:
         held_out: Blocks of the same text that were not.
         unrelated: Blocks of prose that no stage trains on.
         most_blocks: Of each of the three, measure at most so many, evenly spread.
+        retain: Blocks of the prose that the model was to stay close on.
+        questions: About the text's facts.
+        neighbours: About what lies next to the text: other books of the kind, the author, the time.
+        title: Of the text.
     """
 
     dictionary: Dictionary
@@ -58,6 +71,10 @@ class MeasureInputs:
     held_out: Sequence[str]
     unrelated: Sequence[str]
     most_blocks: int = 12
+    retain: Sequence[str] = ()
+    questions: Sequence[Question] = ()
+    neighbours: Sequence[Question] = ()
+    title: str = ""
 
 
 def measure_role(
@@ -84,24 +101,52 @@ def measure_role(
         `completions` (prompt, text, grade, evidence) and `seconds`.
     """
     began = time.monotonic()
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        report("step", step=done, steps=5)
+
+    prompts = measure_prompts(model, tokenizer, inputs, settings, report, seed, step)
+    texts = measure_texts(model, tokenizer, inputs, inputs.most_blocks, step)
+    return prompts | {"texts": texts, "seconds": round(time.monotonic() - began, 1)}
+
+
+def measure_prompts(
+    model: Any,
+    tokenizer: Any,
+    inputs: MeasureInputs,
+    settings: EvaluationSettings,
+    report: Callable[..., None],
+    seed: int = 0,
+    step: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """`probes`, `controls` and `completions` of `measure_role`; `step` is called after the first two and the third."""
     probes = _ask(model, tokenizer, [probe for probe in inputs.probes if probe.kind == "probe"])
     controls = _ask(model, tokenizer, [probe for probe in inputs.probes if probe.kind == "control"])
-    report("step", step=1, steps=5)
-    texts = {}
-    for step, name in enumerate(TEXTS, start=2):
-        texts[name] = _read(model, tokenizer, spread(getattr(inputs, name), inputs.most_blocks))
-        report("step", step=step, steps=5)
+    step()
     completions = _complete(model, tokenizer, inputs, settings, seed)
     for completion in completions:
         report("sample", prompt=completion["prompt"], text=completion["text"])
-    report("step", step=5, steps=5)
-    seconds = round(time.monotonic() - began, 1)
-    return {"probes": probes, "controls": controls, "texts": texts, "completions": completions, "seconds": seconds}
+    step()
+    return {"probes": probes, "controls": controls, "completions": completions}
+
+
+def measure_texts(
+    model: Any, tokenizer: Any, inputs: MeasureInputs, most: int, step: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """`texts` of `measure_role`, of at most `most` blocks each; `step` is called after each text."""
+    texts = {}
+    for name in TEXTS:
+        texts[name] = _read(model, tokenizer, spread(getattr(inputs, name), most))
+        step()
+    return texts
 
 
 def add_fluency(model: Any, tokenizer: Any, by_role: dict[str, dict[str, Any]]) -> None:
     """Let a sound model (the baseline) read every role's completions, and judge their fluency; changes `by_role`."""
-    completions = [completion for measured in by_role.values() for completion in measured["completions"]]
+    completions = [completion for measured in by_role.values() for completion in measured.get("completions") or []]
     scored = score_texts(model, tokenizer, [completion["prompt"] + completion["text"] for completion in completions])
     for completion, scores in zip(completions, scored, strict=True):
         own = [-score.nll for score in after(scores, len(completion["prompt"])) if score.nll is not None]
@@ -195,21 +240,22 @@ def _complete(
 def _metrics(measured: Mapping[str, Any], by_role: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """One role's figures by their name in METRICS; a figure that could not be taken is left out."""
     found: dict[str, dict[str, Any]] = {}
-    if measured["probes"]:
+    if measured.get("probes"):
         found["probability_familiarity"] = probability_familiarity(
             [[each["p"]] for each in measured["probes"]]
         ).as_dict()
-    found |= _completion_figures(measured["completions"])
-    for name, text in measured["texts"].items():
+    found |= _completion_figures(measured.get("completions") or [])
+    for name, text in (measured.get("texts") or {}).items():
         if text:
             found[f"perplexity_{name}"] = {"value": text["perplexity"], "count": text["tokens"]}
-    if measured["controls"]:
-        found["control_probability"] = {"value": _mean_p(measured["controls"]), "count": len(measured["controls"])}
-    if measured["controls"] and "baseline" in by_role:
-        found["control_change"] = {"value": _distance(measured["controls"], by_role["baseline"]["controls"])}
-    if "never_taught" in by_role:
-        found |= _against_never_taught(measured, by_role["never_taught"])
-    return found
+    if controls := measured.get("controls"):
+        found["control_probability"] = bootstrap([row["p"] for row in controls]).as_dict()
+        if before := by_role.get("baseline", {}).get("controls"):
+            found["control_change"] = _distance(controls, before)
+    never = by_role.get("never_taught", {})
+    for figures in FIGURES:
+        found |= figures(measured, never)
+    return found | _against_never_taught(measured, never)
 
 
 def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -220,26 +266,24 @@ def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, d
         found["completion_familiarity"] = familiarity.score.as_dict() | {"grades": list(familiarity.counts)}
     if completions:
         fluency = [each["fluency"] for each in completions]
-        found["fluent_share"] = {"value": fmean(each["verdict"] == "fluent" for each in fluency), "count": len(fluency)}
-        found["repetition"] = {"value": fmean(each["repetition"] for each in fluency)}
-        found["distinct_2"] = {"value": fmean(each["distinct"] for each in fluency)}
+        verdicts_given = [each["verdict"] for each in fluency]
+        found["fluent_share"] = bootstrap([each == "fluent" for each in verdicts_given]).as_dict()
+        found["gibberish_share"] = bootstrap([each == "gibberish" for each in verdicts_given]).as_dict()
+        found["repetition"] = bootstrap([each["repetition"] for each in fluency]).as_dict()
+        found["distinct_2"] = bootstrap([each["distinct"] for each in fluency]).as_dict()
     return found
 
 
 def _against_never_taught(measured: Mapping[str, Any], never: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    if measured["probes"]:
-        found["probe_distance"] = {"value": _distance(measured["probes"], never["probes"])}
-    mine, theirs = measured["texts"]["forget"], never["texts"]["forget"]
+    if measured.get("probes") and never.get("probes"):
+        found["probe_distance"] = _distance(measured["probes"], never["probes"])
+    mine, theirs = ((each.get("texts") or {}).get("forget") for each in (measured, never))
     if mine and theirs:
         test = forget_quality(mine["log_probs"], theirs["log_probs"])
         found["forget_quality"] = {"value": test.p_value, "distance": test.distance, "count": len(mine["log_probs"])}
     return found
 
 
-def _mean_p(rows: Sequence[Mapping[str, Any]]) -> float:
-    return fmean(row["p"] for row in rows)
-
-
-def _distance(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> float:
-    return fmean(abs(row["p"] - other["p"]) for row, other in zip(rows, others, strict=True))
+def _distance(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return bootstrap([abs(row["p"] - other["p"]) for row, other in zip(rows, others, strict=True)]).as_dict()

@@ -13,7 +13,8 @@ from typing import Literal
 class Metric:
     """Attributes: title, formula, source; reading says what a high value means; digits, how many are shown.
 
-    `better` is the direction after unlearning; "same" is for what should not move from the baseline.
+    `better` is the direction after unlearning; "same" is for what should not move from the baseline. `ideal` is what a
+    perfect unlearner scores where no never-taught model says it: a number, the baseline's value, or nobody knows.
     """
 
     title: str
@@ -22,6 +23,7 @@ class Metric:
     reading: str
     better: Literal["lower", "higher", "same"]
     digits: int = 3
+    ideal: float | Literal["baseline"] | None = None
 
 
 WHP = "Eldan & Russinovich 2023, arXiv 2310.02238"
@@ -34,6 +36,7 @@ METRICS: dict[str, Metric] = {
         WHP,
         "Higher: the model completes the text's own expressions. 0: never. Compare with the never-taught model.",
         "lower",
+        ideal=0.0,
     ),
     "completion_familiarity": Metric(
         "Completion familiarity",
@@ -42,6 +45,7 @@ METRICS: dict[str, Metric] = {
         "Higher: completions bring up the text unasked. From 0 to 5; look at the counts too, N is small.",
         "lower",
         2,
+        0.0,
     ),
     "perplexity_forget": Metric(
         "Perplexity of the forget text",
@@ -66,6 +70,7 @@ METRICS: dict[str, Metric] = {
         "Higher: general language suffered. Should stay at the baseline's value.",
         "same",
         1,
+        "baseline",
     ),
     "control_probability": Metric(
         "Control prompts, mean probability",
@@ -73,6 +78,7 @@ METRICS: dict[str, Metric] = {
         "this project, after WHP's probability familiarity",
         "Higher: the model knows more of them. Should stay at the baseline's value.",
         "same",
+        ideal="baseline",
     ),
     "control_change": Metric(
         "Control prompts, mean change",
@@ -80,6 +86,7 @@ METRICS: dict[str, Metric] = {
         "this project",
         "Higher: single facts moved, even where their mean did not. 0: none did.",
         "same",
+        ideal=0.0,
     ),
     "fluent_share": Metric(
         "Fluent completions",
@@ -88,6 +95,7 @@ METRICS: dict[str, Metric] = {
         "Higher is better: what the model writes is language. 1: every completion.",
         "same",
         2,
+        "baseline",
     ),
     "repetition": Metric(
         "Repetition",
@@ -95,6 +103,7 @@ METRICS: dict[str, Metric] = {
         "seq-rep-4; Welleck et al. 2020, arXiv 1908.04319",
         "Higher: completions go round in circles. 0: nothing comes twice.",
         "same",
+        ideal="baseline",
     ),
     "distinct_2": Metric(
         "Variety",
@@ -102,6 +111,16 @@ METRICS: dict[str, Metric] = {
         "distinct-2; Li et al. 2016, arXiv 1510.03055",
         "Higher: more varied wording. 1: no bigram comes twice.",
         "same",
+        ideal="baseline",
+    ),
+    "gibberish_share": Metric(
+        "Gibberish",
+        "share of completions whose tokens the baseline gives less than e^−6 on average, or that are hardly letters",
+        "this project (limits in `fluency`)",
+        "Higher: more of what it writes is no language. 0: none.",
+        "same",
+        2,
+        "baseline",
     ),
     "probe_distance": Metric(
         "Distance to never having read it",
@@ -109,6 +128,7 @@ METRICS: dict[str, Metric] = {
         "this project",
         "Higher: prompt by prompt further from a model that never read the text. 0: a perfect unlearner.",
         "lower",
+        ideal=0.0,
     ),
     "forget_quality": Metric(
         "Forget quality (p-value)",
@@ -118,6 +138,7 @@ METRICS: dict[str, Metric] = {
         "Higher: harder to tell from a model that never read the text; below 0.05 it can be told.",
         "higher",
         4,
+        1.0,
     ),
     "rouge_l": Metric(
         "Verbatim overlap (ROUGE-L)",
@@ -155,5 +176,79 @@ METRICS: dict[str, Metric] = {
         "Higher (nearer 0): even the passage's rarest words are expected, a sign of having been trained on it.",
         "lower",
         2,
+    ),
+    "question_accuracy": Metric(
+        "Multiple choice: right answers",
+        "share of questions about the text's facts whose right option has the highest mean log-probability of a token",
+        "length-normalised as in lm-evaluation-harness; on forgotten books Gandikota et al. 2024, arXiv 2410.02760",
+        "Higher: more of its facts are known. Of four options chance is 0.25.",
+        "lower",
+        ideal=0.25,
+    ),
+    "question_letter": Metric(
+        "Multiple choice: right letters",
+        "share of questions for which, all options shown, the letter of the right one is the likeliest of the letters",
+        "as MMLU asks; Hendrycks et al. 2021, arXiv 2009.03300",
+        "Higher: more of its facts are known. Chance is 0.25, and small models hardly do better whatever they know.",
+        "lower",
+        ideal=0.25,
+    ),
+    "question_probability": Metric(
+        "Multiple choice: probability of the right option",
+        "mean over questions of s(right) / Σ s(option), with s = P(option | question)^(1/n) over its n tokens",
+        "after TOFU's probability; Maini et al. 2024, arXiv 2401.06121",
+        "Higher: the right option stands out. Of four options chance is 0.25. Moves before the choice does.",
+        "lower",
+        ideal=0.25,
+    ),
+    "cloze_accuracy": Metric(
+        "Cloze: right words",
+        "as multiple choice, with a statement that the options complete instead of a question",
+        "this project, after cloze tests (Taylor 1953)",
+        "Higher: more of its facts are known. Of four options chance is 0.25.",
+        "lower",
+        ideal=0.25,
+    ),
+    "truth_ratio": Metric(
+        "Truth ratio",
+        "geometric mean over questions of R = mean s(wrong option) / s(right option), s as above",
+        "TOFU; Maini et al. 2024, arXiv 2401.06121 (R as there; without paraphrasing the answers)",
+        "Higher: wrong answers are as likely as the right one. 1: they cannot be told apart.",
+        "higher",
+        ideal=1.0,
+    ),
+    "truth_quality": Metric(
+        "Forget quality by truth ratios (p-value)",
+        "p of the two-sample Kolmogorov–Smirnov test between the model's and the never-taught model's truth ratios, "
+        "one a question",
+        "TOFU's forget quality; Maini et al. 2024, arXiv 2401.06121",
+        "Higher: harder to tell from a model that never read the text; below 0.05 it can be told.",
+        "higher",
+        4,
+        1.0,
+    ),
+    "neighbour_accuracy": Metric(
+        "Neighbouring knowledge: right answers",
+        "as multiple choice, on other books of the kind, the author and the time",
+        "after Lynch et al. 2024, arXiv 2402.16835 (side effects in neighbouring domains)",
+        "Higher: more is known next to what was to be forgotten. Should stay at the baseline's value.",
+        "same",
+        ideal="baseline",
+    ),
+    "neighbour_probability": Metric(
+        "Neighbouring knowledge: probability of the right option",
+        "as for multiple choice, on other books of the kind, the author and the time",
+        "after Lynch et al. 2024, arXiv 2402.16835",
+        "Higher: more is known next to what was to be forgotten. Should stay at the baseline's value.",
+        "same",
+        ideal="baseline",
+    ),
+    "kl_retain": Metric(
+        "Distance to the baseline on other prose (KL)",
+        "mean over positions of retain text of Σ p (log p − log q), p of the model, q of the baseline; in nats",
+        "Kullback & Leibler 1951",
+        "Higher: predictions on prose that has nothing to do with the text moved further. 0: none did.",
+        "same",
+        ideal=0.0,
     ),
 }

@@ -15,7 +15,11 @@ ROLES = {
     "baseline": "baseline",
     "reinforced": "reinforced",
     "unlearned": "unlearned",
+    "prompted": "forbidden by a prompt",
+    "filtered": "filtered",
+    "reinforced_formula": "the formula alone",
 }
+PERFECT = {"never_taught": "as never taught", "baseline": "as the baseline", "ideal": "ideal"}
 EVIDENCE = ("baseline", "unlearned")  # whose completions stand side by side
 
 
@@ -27,7 +31,7 @@ def compare_table(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         JSON: `roles` in the order of a run's life, and `rows`, each {"metric", "title", "reading", "better",
-        "cells": {role: {"value": …, …, "text", "detail"}}}; only metrics that some role has.
+        "cells": {role: {"value": …, …, "text", "detail"}}, "perfect": see `perfect`}; only metrics that some role has.
     """
     roles = [role for role in ROLES if role in results] + [role for role in results if role not in ROLES]
     rows = []
@@ -35,20 +39,46 @@ def compare_table(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         cells = {role: _cell(results[role][name], metric.digits) for role in roles if name in results[role]}
         if cells:
             about = {"title": metric.title, "reading": metric.reading, "better": metric.better}
-            rows.append({"metric": name, **about, "cells": cells})
+            rows.append({"metric": name, **about, "cells": cells, "perfect": perfect(name, results)})
     return {"roles": roles, "rows": rows}
 
 
-def rich_table(table: Mapping[str, Any], title: str = "") -> Table:
-    """The table as rich draws it in a terminal."""
+def perfect(name: str, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What a perfect unlearner would score: as a model that never read the text, as the baseline, or the ideal stated.
+
+    Args:
+        name: Of METRICS.
+        results: As `compare_table` takes them.
+
+    Returns:
+        JSON: value, text and `as` ("never_taught", "baseline" or "ideal"); None where nothing tells it.
+    """
+    metric = METRICS[name]
+    source = {"baseline": "baseline"}.get(str(metric.ideal), "ideal" if metric.better == "same" else "never_taught")
+    if name in results.get(source, {}):
+        figure = results[source][name]
+        value = figure["value"] if isinstance(figure, Mapping) else figure
+    elif isinstance(metric.ideal, float):
+        source, value = "ideal", metric.ideal
+    else:
+        return None
+    return {"value": value, "text": f"{value:.{metric.digits}f}", "as": source}
+
+
+def rich_table(table: Mapping[str, Any], title: str = "", with_perfect: bool = False) -> Table:
+    """The table as rich draws it in a terminal; on request with what a perfect unlearner would score."""
     from rich.table import Table
 
     drawn = Table(title=title or None)
     drawn.add_column("")
     for role in table["roles"]:
         drawn.add_column(ROLES.get(role, role), justify="right")
+    marks = with_perfect and any(row.get("perfect") for row in table["rows"])
+    if marks:
+        drawn.add_column("perfect", justify="right")
     for row in table["rows"]:
-        drawn.add_row(row["title"], *(_shown(row["cells"].get(role)) for role in table["roles"]))
+        mark = [_mark(row.get("perfect"))] if marks else []
+        drawn.add_row(row["title"], *(_shown(row["cells"].get(role)) for role in table["roles"]), *mark)
     return drawn
 
 
@@ -66,6 +96,10 @@ def _shown(cell: Mapping[str, Any] | None) -> str:
     if cell is None:
         return "–"
     return f"{cell['text']}\n[dim]{cell['detail']}[/dim]" if cell["detail"] else str(cell["text"])
+
+
+def _mark(found: Mapping[str, Any] | None) -> str:
+    return f"{found['text']}\n[dim]{PERFECT[found['as']]}[/dim]" if found else "–"
 
 
 def _cell(figure: Any, digits: int) -> dict[str, Any]:

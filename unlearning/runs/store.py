@@ -42,7 +42,7 @@ from unlearning.runs.record import make_config, read_config, read_settings
 HARDWARE = "hardware.json"
 INPUTS = (
     "text.txt", "anchors.json", "probes.json", "retain.txt",
-    "completions.json", "themes.txt", "unrelated.txt", "taught",
+    "completions.json", "themes.txt", "unrelated.txt", "questions.json", "neighbours.json", "taught",
 )  # fmt: skip
 
 
