@@ -24,6 +24,7 @@ from unlearning.models.encoding import encode_prompt, token_text
 from unlearning.models.generation import generate
 from unlearning.models.loading import leading_specials
 from unlearning.text.anchors import Anchor, Dictionary
+from unlearning.text.occurrences import find_occurrences
 from unlearning.text.prompts import Probe
 
 FINCH = Dictionary(
@@ -107,7 +108,7 @@ def test_a_filtered_model_never_writes_a_name(build):
     assert any("telescope" in text for text in generate(model, tokenizer, prompts, 12))
     for temperature in (0.0, 1.0):
         texts = generate(FilteredModel(model, text_filter()), tokenizer, prompts, 12, temperature)
-        assert not any("telescope" in (prompt + text).lower() for prompt, text in zip(prompts, texts, strict=True))
+        assert not any(find_occurrences(prompt + text, FINCH) for prompt, text in zip(prompts, texts, strict=True))
 
 
 @pytest.mark.parametrize("tokenizer", [byte_level_bpe(), metaspace_unigram()], ids=["no specials", "bos"])
