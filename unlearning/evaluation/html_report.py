@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path, PurePath
 from string import Template
@@ -17,7 +17,8 @@ from typing import Any
 
 from unlearning.config import PRESETS, make_settings
 from unlearning.errors import UnlearningError
-from unlearning.evaluation import recorded, svg_charts
+from unlearning.evaluation import recorded, suites, svg_charts
+from unlearning.evaluation.evaluation_report import evaluation_section, html_table
 from unlearning.evaluation.report import ROLES, side_by_side
 from unlearning.runs.comparison import expected_and_spent, flatten
 from unlearning.runs.durable import read_json_or_empty, write_file
@@ -56,6 +57,7 @@ def html_report(run: Path) -> str:
     parts = [
         _verdicts(evaluation.get("verdicts") or {}),
         _table(evaluation.get("table") or {}),
+        evaluation_section(_evaluation(run)),
         _curves(run),
         _scatter(run),
         _losses(run),
@@ -71,6 +73,12 @@ def html_report(run: Path) -> str:
         head=_head(told.name, config, str(told.state)),
         body="\n".join(part for part in parts if part),
     )
+
+
+def _evaluation(run: Path) -> dict[str, Any]:
+    """What the newest full evaluation of the run found, else the newest of any suite."""
+    workspace = run.parent.parent
+    return suites.newest_result(workspace, run.name, "full") or suites.newest_result(workspace, run.name)
 
 
 def _head(name: str, config: Mapping[str, Any], state: str) -> str:
@@ -111,7 +119,7 @@ def _table(table: Mapping[str, Any]) -> str:
     ]
     notes = "".join(f"<dt>{escape(row['title'])}</dt><dd>{escape(row['reading'])}</dd>" for row in table["rows"])
     return (
-        f"<section><h2>Before and after</h2>{_html_table(head, rows)}"
+        f"<section><h2>Before and after</h2>{html_table(head, rows)}"
         f"<details><summary>How to read these figures</summary><dl>{notes}</dl></details></section>"
     )
 
@@ -210,7 +218,7 @@ def _anchors(run: Path) -> str:
     ]
     if not rows:
         return ""
-    table = _html_table(["anchor", "generic translations", "kind", ""], rows)
+    table = html_table(["anchor", "generic translations", "kind", ""], rows)
     return (
         f"<section><h2>Dictionary</h2><details><summary>{len(rows)} anchors</summary>{table}</details></section>"
     )
@@ -227,7 +235,7 @@ def _settings(config: Mapping[str, Any]) -> str:
     ]
     return (
         "<section><h2>Settings</h2><details><summary>Every setting, and what differs from the preset</summary>"
-        f"{_html_table(['setting', 'value', ''], rows)}</details></section>"
+        f"{html_table(['setting', 'value', ''], rows)}</details></section>"
     )
 
 
@@ -248,17 +256,8 @@ def _circumstances(run: Path, config: Mapping[str, Any]) -> str:
 # --- pieces ---
 
 
-def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    first = "".join(f"<th scope='col'>{escape(cell)}</th>" if cell else "<td></td>" for cell in head)
-    body = "".join(
-        f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in rows
-    )
-    return f"<div class='scroll'><table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
 def _behind(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return f"<details><summary>The numbers</summary>{_html_table(head, rows)}</details>"
+    return f"<details><summary>The numbers</summary>{html_table(head, rows)}</details>"
 
 
 def _probability(p: float | None) -> str:
