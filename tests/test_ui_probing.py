@@ -12,7 +12,6 @@ from ui_for_tests import make_context
 
 from unlearning.config import make_settings
 from unlearning.errors import RunError, RunNotFoundError, SettingsError
-from unlearning.evaluation.metrics_table import METRICS
 from unlearning.runs import store
 from unlearning.runs.events import EventWriter
 from unlearning.ui import probing, probing_many, probing_runs
@@ -75,12 +74,15 @@ def test_numbers_that_json_cannot_hold_are_left_out():
     json.dumps(view(result), allow_nan=False)
 
 
-def test_the_perfect_score_is_that_of_the_model_that_never_read_it_or_the_tables_ideal_or_none():
+def test_the_perfect_score_says_whose_it_is():
     metrics = example()["metrics"]
+    before = metrics["baseline"]["control_probability"]["value"]
     assert perfect(metrics, "probability_familiarity")["value"] == 0.018
+    assert perfect(metrics, "probability_familiarity")["whose"] == "a model that never read it"
+    assert perfect(metrics, "control_probability")["value"] == before
+    assert perfect(metrics, "control_probability")["whose"] == "as before"
     del metrics["never_taught"]
-    assert perfect(metrics, "control_probability")["value"] == metrics["baseline"]["control_probability"]["value"]
-    assert perfect(metrics, "forget_quality")["value"] == METRICS["forget_quality"].ideal == 1.0
+    assert perfect(metrics, "forget_quality")["whose"] == "the ideal"
     assert perfect(metrics, "perplexity_forget") is None
 
 

@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from unlearning.evaluation import report
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.ui.roles import ROLES
 
@@ -149,21 +150,13 @@ def shown(cell: Cell, digits: int = 3) -> dict[str, Any]:
     return found
 
 
+WHOSE = {"never_taught": "a model that never read it", "baseline": "as before", "ideal": "the ideal"}
+
+
 def perfect(metrics: Mapping[str, Mapping[str, Cell]], name: str) -> dict[str, Any] | None:
-    """What a model scored that never read the text; else the ideal that the table states; else nothing."""
-    metric = METRICS[name]
-    if (never := _value(metrics, "never_taught", name)) is not None:
-        return {"value": never, "text": f"{never:.{metric.digits}f}", "whose": "a model that never read it"}
-    if isinstance(metric.ideal, int | float):
-        return {"value": float(metric.ideal), "text": f"{metric.ideal:.{metric.digits}f}", "whose": "the ideal"}
-    before = _value(metrics, "baseline", name)
-    if before is not None and metric.ideal == "baseline":
-        return {"value": before, "text": f"{before:.{metric.digits}f}", "whose": "as before"}
-    return None
-
-
-def _value(metrics: Mapping[str, Mapping[str, Cell]], role: str, name: str) -> float | None:
-    return _number(metrics.get(role, {}).get(name, {}).get("value"))
+    """What a perfect unlearner would score, with whose score that is in words; see `report.perfect`."""
+    found = report.perfect(name, metrics)
+    return None if found is None else {**found, "whose": WHOSE[found["as"]]}
 
 
 def _number(value: Any) -> float | None:
@@ -192,7 +185,7 @@ def attack(found: Mapping[str, Any], roles: Sequence[str]) -> dict[str, Any]:
     table = attacks_table().get(name)
     never = _number((values.get("never_taught") or {}).get("value"))
     ideal = never if never is not None else _number(getattr(table, "ideal", None))
-    whose = "a model that never read it" if never is not None else "the ideal"
+    whose = WHOSE["never_taught" if never is not None else "ideal"]
     return {
         "id": name,
         "about": about(table) if table is not None else {},
