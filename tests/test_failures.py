@@ -6,7 +6,8 @@ import pytest
 
 from unlearning.config import make_settings
 from unlearning.errors import LicenceError, LossNotFiniteError
-from unlearning.runs.failures import explain, memory_hint
+from unlearning.runs.failures import explain
+from unlearning.runs.passes import Memory
 
 
 def settings(**changes):
@@ -27,17 +28,11 @@ class OutOfMemoryError(RuntimeError):
     ],
 )
 def test_memory_on_any_device(error):
-    told = explain(error, settings(**{"reinforce.pass_blocks": 8}), "reinforce", {"pass_bytes": 2e9})
+    changes = {"reinforce.pass_blocks": 8, "reinforce.batch_blocks": 16}
+    told = explain(error, settings(**changes), "reinforce", Memory(block_bytes=0.25e9))
     assert "Out of memory in stage reinforce" in told["message"]
-    assert told["hint"].startswith("Copy the run with reinforce.pass_blocks = 4: that saves about 1.0 GB")
-
-
-def test_memory_hints_go_down_one_after_another():
-    smallest = {"finetune.pass_blocks": 1, "text.block_tokens": 64}
-    assert "text.block_tokens = 128" in memory_hint(settings(**{"finetune.pass_blocks": 1}), "label")
-    assert "model.mode = lora" in memory_hint(settings(**smallest, **{"model.mode": "full"}))
-    assert "smaller model" in memory_hint(settings(**smallest))
-    assert "finetune.pass_blocks = 8" in memory_hint(settings(), budget={"pass_blocks": 16})
+    assert told["hint"].startswith("Resume the run: it goes on with reinforce.pass_blocks = 4 instead of 8")
+    assert "which saves about 1.0 GB" in told["hint"]
 
 
 @pytest.mark.parametrize(

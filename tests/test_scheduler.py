@@ -103,7 +103,8 @@ def test_a_killed_worker_reads_as_interrupted_says_why_and_resumes(workspace):
     worker_process(folder).kill()
     wait_for(folder, State.INTERRUPTED, 20)
     assert wait_until(lambda: "memory" in store.load(folder).error.get("message", ""), 5)
-    assert "finetune.pass_blocks" in store.load(folder).error["hint"]
+    hint = store.load(folder).error["hint"]
+    assert f"`python -m unlearning runs resume {folder.name} --pass-blocks 1` goes on with finetune.pass" in hint
     scheduler.start(folder)
     wait_for(folder, State.SUCCEEDED)
     assert read_json(folder / "result.json")["total"] == expected_total(60) and store.load(folder).error == {}

@@ -242,7 +242,11 @@ def test_out_of_memory_names_the_setting(farm, tmp_path):
     (folder / "memory").write_text(str(20_000_000))
     assert farm.work(folder) == 1 and store.state(folder) is State.FAILED
     error = store.load(folder).error
-    assert "Out of memory" in error["message"] and "teach.pass_blocks = 8" in error["hint"], error
+    assert "Out of memory" in error["message"] and "teach.pass_blocks = 8 instead of 16" in error["hint"], error
+    assert read_json(folder / "passes.json") == {"most": 8}
+    (folder / "memory").unlink()
+    queue.enqueue(folder)
+    assert farm.work(folder) == 0 and store.state(folder) is State.SUCCEEDED, said(folder)
 
 
 def test_a_loss_that_is_no_number_stops_at_the_last_good_step(farm, tmp_path):

@@ -129,13 +129,13 @@ def test_cancelled_before_it_could_begin(workspace):
 @pytest.mark.parametrize(
     ("fail", "message", "hint"),
     [
-        ("memory", "Out of memory", "finetune.pass_blocks = 2: that saves about 0.5 GB"),
+        ("memory", "Out of memory", "finetune.pass_blocks = 1 instead of 2, which saves about 0.3 GB"),
         ("disk", "The disk is full", "Free some space"),
         ("odd", "ZeroDivisionError: nobody expected this", "output.log"),
     ],
 )
 def test_failures_say_what_to_do(workspace, fail, message, hint):
-    folder = make_run(workspace, {"fail": fail}, extra={"budget": {"pass_bytes": 1e9, "pass_blocks": 4}})
+    folder = make_run(workspace, {"fail": fail}, extra={"budget": {"pass_bytes": 6e8, "pass_blocks": 2}})
     status, said = run_worker(folder)
     assert status == 1 and store.state(folder) is State.FAILED
     error = store.load(folder).error

@@ -18,6 +18,7 @@ from unlearning.runs import archive, comparison, queue, scheduler, store
 from unlearning.runs.budget import gigabytes, minutes
 from unlearning.runs.durable import folder_bytes
 from unlearning.runs.follow import follow
+from unlearning.runs.passes import limit_passes
 from unlearning.runs.record import read_settings
 from unlearning.runs.store import ACTIVE, BUSY, State, workspace_folder
 
@@ -86,9 +87,18 @@ def start_command(run_name: RunName, watch: Follow = False) -> None:
 
 
 @runs_app.command("resume")
-def resume_command(run_name: RunName, watch: Follow = False) -> None:
+def resume_command(
+    run_name: RunName,
+    watch: Follow = False,
+    pass_blocks: Annotated[
+        int | None, typer.Option("--pass-blocks", metavar="N", help="At most N blocks in a pass: less memory.")
+    ] = None,
+) -> None:
     """Let a run that was stopped, interrupted or failed go on from its newest checkpoint."""
-    _queue(scheduler.start, _find(run_name), watch)
+    folder = _find(run_name)
+    if pass_blocks is not None:
+        limit_passes(folder, pass_blocks)
+    _queue(scheduler.start, folder, watch)
 
 
 @runs_app.command("continue")

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from unlearning.runs.ending import MARK
 from unlearning.runs.events import EventWriter, read, seconds_worked
 from unlearning.runs.failures import Failure, explain, is_out_of_memory
 from unlearning.runs.locks import WORKER_LOCK, take
+from unlearning.runs.passes import fewer_blocks, lower_passes, memory_of
 from unlearning.runs.progress import progress
 from unlearning.runs.record import check_inputs, read_config, read_settings
 from unlearning.runs.store import HARDWARE
@@ -84,13 +85,33 @@ def work(folder: Path) -> int:
 
 
 def _explained(folder: Path, error: BaseException) -> Failure:
-    """What to tell of an error, with what is known of the run's settings and memory."""
+    """What to tell of an error. Where memory ran out, the next attempt takes fewer blocks in a pass."""
     config, hardware = read_json_or_empty(folder / "config.json"), read_json_or_empty(folder / HARDWARE)
-    if is_out_of_memory(error):
-        with suppress(OSError):
-            (folder / HARDWARE).unlink()  # so that the next attempt chooses its passes anew
-    budget = {"pass_blocks": hardware.get("batch_hint")} | (config.get("budget") or {})
-    return explain(error, config.get("settings", {}), progress(folder, config).stage, budget)
+    settings, stage = config.get("settings", {}), progress(folder, config).stage
+    if not is_out_of_memory(error):
+        return explain(error, settings, stage)
+    memory = memory_of(folder, hardware, **_estimated(settings, hardware))
+    failure = explain(error, settings, stage, memory)
+    if found := fewer_blocks(settings, stage, memory):
+        with suppress(OSError, UnlearningError):
+            lower_passes(folder, found.lower)
+    return failure
+
+
+def _estimated(settings: Mapping[str, Any], hardware: Mapping[str, Any]) -> dict[str, float | None]:
+    """What a block in a training pass and training every weight take, by rule of thumb; nothing where that fails."""
+    from unlearning.models.hardware import memory_needed, parameters_of
+
+    try:
+        count, dtype = parameters_of(settings["model"]["name"]), str(hardware.get("dtype", "float32"))
+        tokens = settings["text"]["block_tokens"] or hardware["block_hint"]
+    except (KeyError, TypeError):
+        return {}
+    weights = memory_needed(count, dtype, 0)
+    return {
+        "block_bytes": memory_needed(count, dtype, tokens) - weights,
+        "full_bytes": memory_needed(count, dtype, 0, full=True) - weights,
+    }
 
 
 class StopRequest:

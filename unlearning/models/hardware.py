@@ -84,7 +84,7 @@ def choose_hardware(settings: ModelSettings, *, parameters: int | None = None) -
     dtype, why_dtype = _dtype(settings.dtype, device, threads)
     memory, why_memory = _free_memory(device)
     block = 256 if device == "cpu" else 512
-    count = parameters or _parameters(settings.name)
+    count = parameters or parameters_of(settings.name)
     batch, why_batch = _batch(memory, count, dtype, device, block, full=settings.mode == "full")
     reasons = {
         "device": why_device,
@@ -125,7 +125,8 @@ def _batch(memory: int, parameters: int, dtype: str, device: str, block: int, *,
     return batch, f"What fits in two thirds of the free memory: {model} needs about {need:.1f} GB with it."
 
 
-def _parameters(name: str) -> int:
+def parameters_of(name: str) -> int:
+    """Parameters of a model of the catalogue or of a random one; of any other the default model's, for a guess."""
     from unlearning.models.catalogue import CATALOGUE
     from unlearning.models.shapes import SHAPES
 

@@ -32,7 +32,7 @@ from unlearning.runs.record import read_config
 from unlearning.runs.store import ACTIVE, Run, load, next_number, runs_folder, state
 
 # What belongs to this machine and this moment, not to the run.
-TRANSIENT = frozenset({"queued", "cancel", "worker.lock", "worker.json", "reserve", "exit.json"})
+TRANSIENT = frozenset({"queued", "cancel", "worker.lock", "worker.json", "reserve", "exit.json", "passes.json"})
 CHECKPOINTS = "checkpoints"
 
 MAX_BYTES = 64 << 30

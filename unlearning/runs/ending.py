@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning.runs.durable import read_json_or_empty
-from unlearning.runs.failures import memory_hint
 from unlearning.runs.locks import WORKER_LOCK, held
+from unlearning.runs.passes import memory_hint, memory_of
 from unlearning.runs.progress import progress
 from unlearning.runs.queue import STOP_NOW
 
@@ -114,7 +114,9 @@ def why_it_died(folder: Path, status: int) -> dict[str, Any]:
     settings = read_json_or_empty(folder / "config.json").get("settings", {})
     if status == -signal.SIGKILL and not (folder / "cancel").exists():
         message = "The worker was killed by the system (SIGKILL), most likely because memory ran out."
-        hint = f"Resume the run. If it happens again: {memory_hint(settings, progress(folder).stage)}"
+        memory = memory_of(folder, read_json_or_empty(folder / "hardware.json"))
+        lower = memory_hint(settings, progress(folder).stage, memory, folder.name)
+        hint = f"Resume the run. If it happens again: {lower}"
     elif status < 0:
         message, hint = f"The worker ended by signal {-status} ({_signal_name(-status)}).", "Resume the run."
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 from unlearning.errors import UnlearningError
 from unlearning.runs.durable import explain_disk_error
+from unlearning.runs.passes import Memory, memory_hint
 
 Failure = dict[str, str]  # {"error": class name, "message", "hint"}
 
@@ -22,7 +23,7 @@ _REPORT_HINT = "The last lines of output.log in the run's folder say where; the 
 
 
 def explain(
-    error: BaseException, settings: Mapping[str, Any], stage: str = "", budget: Mapping[str, Any] | None = None
+    error: BaseException, settings: Mapping[str, Any], stage: str = "", memory: Memory | None = None
 ) -> Failure:
     """Name, message and hint for whatever ended a run.
 
@@ -30,11 +31,11 @@ def explain(
         error: What was raised.
         settings: The run's settings as in `config.json`.
         stage: The stage at work.
-        budget: The run's budget as in `config.json`, where it has one: how much memory a training pass takes.
+        memory: What is known of how much a pass takes.
     """
     if is_out_of_memory(error):
         where = f" in stage {stage}" if stage else ""
-        message, hint = f"Out of memory{where}: {_first_line(error)}", memory_hint(settings, stage, budget)
+        message, hint = f"Out of memory{where}: {_first_line(error)}", memory_hint(settings, stage, memory)
     elif isinstance(error, UnlearningError):
         message, hint = error.message, error.hint
     elif isinstance(error, ConnectionError | TimeoutError):
@@ -54,29 +55,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     told = str(error).lower()
     return isinstance(error, RuntimeError | OSError) and any(words in told for words in _MEMORY_WORDS)
-
-
-def memory_hint(settings: Mapping[str, Any], stage: str = "", budget: Mapping[str, Any] | None = None) -> str:
-    """Which setting to lower, and what that would save."""
-    budget = budget or {}
-    name = f"{stage if stage in ('teach', 'reinforce') else 'finetune'}.pass_blocks"
-    blocks, tokens = setting(settings, name) or budget.get("pass_blocks") or 2, setting(settings, "text.block_tokens")
-    saved = f"about {budget['pass_bytes'] / 2e9:.1f} GB" if budget.get("pass_bytes") else "half of what a pass holds"
-    if blocks > 1:
-        return f"Copy the run with {name} = {blocks // 2}: that saves {saved}, and the result stays the same."
-    if tokens and tokens > 64:
-        return f"Copy the run with text.block_tokens = {tokens // 2} instead of {tokens}: that saves {saved}."
-    if setting(settings, "model.mode") == "full":
-        return "Copy the run with model.mode = lora: it needs no optimiser state for the whole model."
-    return "Close other programs and resume, or take a smaller model."
-
-
-def setting(settings: Mapping[str, Any], dotted: str) -> Any:
-    """The value of `section.name` in settings as JSON; None where there is none."""
-    value: Any = settings
-    for part in dotted.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _of_disk(error: OSError) -> tuple[str, str]:

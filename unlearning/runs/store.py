@@ -12,6 +12,7 @@
         worker.json     that worker's process and device
         resolved.json   versions and machine that the last attempt ran with
         hardware.json   device, number format, threads and passes, as its first attempt chose them
+        passes.json     most blocks in a pass, since memory ran out
         more.json       further fine-tuning steps asked for after the end
         events.jsonl    what it told;   output.log   what its process printed
         stages/*/       each stage's artefacts; its stage.json last

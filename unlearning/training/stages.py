@@ -29,6 +29,7 @@ from unlearning.models.hardware import Hardware, choose_hardware
 from unlearning.models.loading import encode
 from unlearning.runs import machine
 from unlearning.runs.durable import read_json_or_empty
+from unlearning.runs.passes import most_blocks
 from unlearning.runs.queue import extra_steps
 from unlearning.runs.record import read_settings
 from unlearning.runs.store import HARDWARE
@@ -86,6 +87,11 @@ class Work:
     @property
     def block_tokens(self) -> int:
         return self.settings.text.block_tokens or self.hardware.block_hint
+
+    def pass_blocks(self, settings: TrainSettings) -> int:
+        """Blocks in one pass: fewer than the settings say once memory has run out (see `runs.passes`)."""
+        wanted = settings.pass_blocks or self.hardware.batch_hint
+        return min(wanted, most_blocks(self.folder) or wanted)
 
     @cached_property
     def all_blocks(self) -> list[Block]:
@@ -217,7 +223,7 @@ def _teach(work: Work) -> dict[str, Any]:
     settings = work.settings.teach or TeachSettings()
     texts = _retained(work, settings, len(work.all_blocks))
     if texts:
-        _save_retained(work, "teach", texts, "never_taught", settings.pass_blocks, _Progress(work, "teach", len(texts)))
+        _save_retained(work, "teach", texts, "never_taught", settings, _Progress(work, "teach", len(texts)))
     return _train(work, "teach", Term("next_token", _next_token_examples(work, work.all_blocks)), settings)
 
 
@@ -226,7 +232,7 @@ def _reinforce(work: Work) -> dict[str, Any]:
     texts = _retained(work, settings, len(work.blocks[0]))
     if texts:
         progress = _Progress(work, "reinforce", len(texts))
-        _save_retained(work, "reinforce", texts, "baseline", settings.pass_blocks, progress)
+        _save_retained(work, "reinforce", texts, "baseline", settings, progress)
     return _train(work, "reinforce", Term("next_token", _next_token_examples(work, work.blocks[0])), settings)
 
 
@@ -236,7 +242,7 @@ def _label(work: Work) -> dict[str, Any]:
     blocks = [block.text for block in work.blocks[0]]
     retain = _retained(work, settings.finetune, len(blocks), extra_steps(work.folder))
     progress = _Progress(work, "label", len(blocks) + len(retain))
-    batch = settings.finetune.pass_blocks or work.hardware.batch_hint
+    batch = work.pass_blocks(settings.finetune)
     labels = partial(
         label_blocks, blocks, work.dictionary, work.family.tokenizer,
         partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"), settings.label, settings.seed,
@@ -244,7 +250,7 @@ def _label(work: Work) -> dict[str, Any]:
     )  # fmt: skip
     _store(work, folder / "labels", labels, blocks, batch, progress)
     progress.before = len(blocks)
-    _save_retained(work, "finetune", retain, "baseline", settings.finetune.pass_blocks, progress)
+    _save_retained(work, "finetune", retain, "baseline", settings.finetune, progress)
     labelled = sum(len(example.positions) for example in StoredExamples(folder / "labels"))
     return {"blocks": len(blocks), "labelled": labelled, "retain_blocks": len(retain)}
 
@@ -319,7 +325,7 @@ def _train(
     outcome: Outcome = train(
         work.family.create(role), terms, settings,
         stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
-        pass_blocks=settings.pass_blocks or work.hardware.batch_hint, report=work.report,
+        pass_blocks=work.pass_blocks(settings), report=work.report,
         should_stop=work.should_stop, after_step=after_step,
         checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
         extra_steps=extra_steps(work.folder) if stage == "finetune" else 0,
@@ -347,12 +353,12 @@ def _retained(work: Work, settings: TrainSettings, blocks: int, extra: int = 0) 
 
 
 def _save_retained(
-    work: Work, stage: str, texts: list[str], role: str, pass_blocks: int | None, progress: _Progress
+    work: Work, stage: str, texts: list[str], role: str, settings: TrainSettings, progress: _Progress
 ) -> None:
     """Store what `role` predicts on the retain text, for the retain term of `stage`."""
     if not texts:
         return
-    batch = pass_blocks or work.hardware.batch_hint
+    batch = work.pass_blocks(settings)
     kept = partial(
         own_predictions,
         texts, work.family.tokenizer, partial(work.family.role, role), work.settings.label.top_k, batch, progress,
