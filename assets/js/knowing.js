@@ -40,7 +40,6 @@ function answer(found, asked) {
     asked.taught ? node("p", { class: "hint" }, "This example brings a model that was taught the text, so that there is something to forget.")
       : node("label", { class: "teach" }, node("input", { type: "checkbox", checked: asked.teach, onchange: (event) => trigger("teach", { on: event.target.checked }) }),
         node("span", {}, "Teach the model this text first", node("small", {}, " (a stage of its own, before forgetting)"))),
-    node("h3", { class: "word-by-word" }, "Word by word: how well did it see each one coming?"),
   ];
 }
 watch("value", draw);

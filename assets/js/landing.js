@@ -1,7 +1,12 @@
-/* A recorded run played back: prompt, bars before and now, curves up to the step shown, and a guess to make first. */
+/*
+ * A recorded run played back: prompt, bars before and now, curves up to the step shown. It plays by itself when the
+ * page is opened (not where motion is unwelcome). Then comes a guess: what happens to a prompt of the other kind, whose
+ * curve was not shown yet?
+ */
 const { element: node, fill, percent, token, spelled, curves, switcher, bar, scaled, duration } = window.forgetting;
 const SECONDS_A_MOMENT = 0.8;
 const ELSE = "something else"; // where a recording kept no other words
+const AT_ONCE = 1200; // milliseconds until it plays by itself: time to see where it begins
 const GUESSES = [["rises", "It rises"], ["falls", "It falls"], ["stays", "It stays"]];
 const record = props.value;
 if (!record) {
@@ -9,12 +14,12 @@ if (!record) {
     node("p", {}, "Start a run of your own: its curves will draw themselves while the model forgets.")));
 } else {
   const last = record.steps.length - 1;
-  const state = { prompt: 0, at: 0, playing: false, speed: 1, scale: "linear", timer: null, played: false };
+  const state = { prompt: 0, at: 0, playing: false, speed: 1, scale: "linear", timer: null, played: false, touched: false, all: false };
   const chosen = () => record.prompts[state.prompt];
 
   /* --- the prompts to choose from --- */
   const chips = record.prompts.map((one, i) => node("button", {
-    type: "button", class: "prompt-chip", "aria-pressed": String(i === 0), onclick: () => choose(i),
+    type: "button", class: "prompt-chip", "aria-pressed": String(i === 0), onclick: () => { touch(); if (one.kind !== record.prompts[0].kind) state.all = true; choose(i); },
   }, node("span", { class: "prompt-number", "aria-hidden": "true" }, String(i + 1)),
   node("span", {}, one.prompt, " ", node("b", {}, spelled(one.target).trim()), one.kind === "control" ? node("em", {}, " (control: should stay)") : null)));
   const list = node("div", { class: "prompt-list", role: "group", "aria-label": "Prompts of the recording" }, chips);
@@ -31,13 +36,13 @@ if (!record) {
 
   /* --- time --- */
   const chart = curves({ height: 210, label: "Probability of the right word over training" });
-  const slider = node("input", { type: "range", min: "0", max: String(last), value: "0", step: "1", "aria-label": "Training step", oninput: (event) => { const to = Number(event.target.value); pause(); show(to); } });
+  const slider = node("input", { type: "range", min: "0", max: String(last), value: "0", step: "1", "aria-label": "Training step", oninput: (event) => { touch(); const to = Number(event.target.value); pause(); show(to); } });
   const stepText = node("span", { class: "step-text" });
-  const play = node("button", { type: "button", class: "primary play", onclick: () => (state.playing ? pause() : start()) });
+  const play = node("button", { type: "button", class: "primary play", onclick: () => { touch(); if (state.playing) pause(); else start(); } });
   const controls = node("div", { class: "controls" },
     play,
-    node("button", { type: "button", class: "quiet", "aria-label": "One measurement back", onclick: () => { pause(); show(state.at - 1); } }, "◀"),
-    node("button", { type: "button", class: "quiet", "aria-label": "One measurement on", onclick: () => { pause(); show(state.at + 1); } }, "▶"),
+    node("button", { type: "button", class: "quiet", "aria-label": "One measurement back", onclick: () => { touch(); pause(); show(state.at - 1); } }, "◀"),
+    node("button", { type: "button", class: "quiet", "aria-label": "One measurement on", onclick: () => { touch(); pause(); show(state.at + 1); } }, "▶"),
     slider, stepText);
   const views = node("div", { class: "row spread views" },
     switcher("Speed", [[1, "×1"], [2, "×2"], [4, "×4"]], 1, (speed) => { state.speed = speed; if (state.playing) tick(); }),
@@ -116,11 +121,13 @@ if (!record) {
     word.textContent = said === ELSE ? "…" : spelled(said).trim() || "…";
     word.className = `blank ${said === prompt.target ? "known" : "other"}`;
     word.title = `The likeliest next word, ${percent(known(prompt, state.at).get(said))}`;
-    chart.set(record.prompts.map((one, i) => ({ id: i, name: one.prompt, kind: one.kind, points: one.p.slice(0, state.at + 1).map((p, k) => [record.steps[k], p]) })), { steps: record.steps[last] });
+    chart.set(record.prompts.map((one, i) => ({ id: i, name: one.prompt, kind: one.kind, points: one.p.slice(0, state.at + 1).map((p, k) => [record.steps[k], p]) }))
+      .filter((one) => state.all || one.kind === record.prompts[0].kind), { steps: record.steps[last] });
     drawWritten();
     if (state.at === last && !state.played) { state.played = true; drawGuess(); }
     play.textContent = state.playing ? "❚❚ Pause" : state.at === last ? "↻ Play again" : "▶ Play";
   }
+  const touch = () => { state.touched = true; };
   function start() {
     if (state.at === last) show(0);
     state.playing = true;
@@ -136,39 +143,41 @@ if (!record) {
     clearInterval(state.timer);
     state.timer = setInterval(() => {
       if (!element.isConnected || state.at >= last) return pause();
+      if (document.body.dataset.step !== "start") return; // somebody looks elsewhere: it waits
       show(state.at + 1);
       if (state.at >= last) pause();
     }, (1000 * SECONDS_A_MOMENT) / state.speed);
   }
 
-  /* --- predict, then reveal: the guess stays in this browser --- */
+  /* --- what has happened; then predict, then reveal: the guess stays in this browser --- */
   const key = () => `forgetting-guess ${record.title} ${chosen().prompt}`;
+  const otherKind = () => record.prompts.findIndex((one) => one.kind !== record.prompts[0].kind);
   function drawGuess() {
     const prompt = chosen();
-    const guessed = localStorage.getItem(key());
     const target = node("b", {}, `“${spelled(prompt.target).trim()}”`);
-    if (state.played) {
-      const [from, to] = [prompt.p[0], prompt.p[last]];
-      const happened = to > 1.5 * from ? "rises" : to < from / 1.5 ? "falls" : "stays";
-      const times = from / Math.max(to, 1e-9);
-      const ratio = times >= 1.5 ? `, ${times >= 10 ? Math.round(times).toLocaleString("en") : times.toFixed(1)} times less likely` : "";
-      fill(guess, node("p", { role: "status" }, target, ` went from ${percent(from)} to ${percent(to)}${ratio}. `,
-        guessed ? (guessed === happened ? "That is what you guessed." : `You guessed that it ${guessed}.`) : ""), next());
-      return;
-    }
-    fill(guess, node("p", {}, "Guess first: what happens to ", target, "?"),
-      node("div", { class: "row" }, GUESSES.map(([name, words]) => node("button", {
-        type: "button", "aria-pressed": String(guessed === name), onclick: () => { localStorage.setItem(key(), name); drawGuess(); start(); },
-      }, words))));
+    if (!state.played) { fill(guess, node("p", {}, "How sure is the model that ", target, " comes next? Watch the bars.")); return; }
+    const guessed = localStorage.getItem(key());
+    const [from, to] = [prompt.p[0], prompt.p[last]];
+    const happened = to > 1.5 * from ? "rises" : to < from / 1.5 ? "falls" : "stays";
+    const times = from / Math.max(to, 1e-9);
+    const ratio = times >= 1.5 ? `, ${times >= 10 ? Math.round(times).toLocaleString("en") : times.toFixed(1)} times less likely` : "";
+    fill(guess, node("p", { role: "status" }, target, ` went from ${percent(from)} to ${percent(to)}${ratio}. `,
+      guessed && state.all ? (guessed === happened ? "That is what you guessed." : `You guessed that it ${guessed}.`) : ""), question());
   }
 
-  /* A probe has fallen: does a control stay? And the other way round. */
-  function next() {
-    const other = record.prompts.findIndex((one) => (one.kind === "control") !== (chosen().kind === "control"));
-    if (other < 0) return null;
-    const words = chosen().kind === "control" ? "Back to the text: " : "And what should stay: ";
-    const again = () => { state.played = false; choose(other); show(0); };
-    return node("button", { type: "button", onclick: again }, node("span", {}, words, record.prompts[other].prompt, " …"));
+  /* A word of the text has fallen: what becomes of one that has nothing to do with it? Asked once, its curve hidden. */
+  function question() {
+    const other = otherKind();
+    if (other < 0 || state.all) return null;
+    const { prompt, target } = record.prompts[other];
+    const answer = (name) => {
+      Object.assign(state, { all: true, played: false, at: 0 });
+      choose(other);
+      localStorage.setItem(key(), name);
+      start();
+    };
+    return [node("p", {}, "Guess: what happened meanwhile to ", node("b", {}, `“${spelled(target).trim()}”`), ` in “${prompt} …”?`),
+      node("div", { class: "row" }, GUESSES.map(([name, words]) => node("button", { type: "button", onclick: () => answer(name) }, words)))];
   }
 
   let shown = "";
@@ -186,4 +195,10 @@ if (!record) {
       node("section", {}, node("h3", {}, `What it writes at step ${reached.step}`), quote(reached)));
   }
   choose(0);
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    const waiting = setInterval(() => {
+      if (state.touched || document.body.dataset.step === "start") clearInterval(waiting);
+      if (!state.touched && document.body.dataset.step === "start") start();
+    }, AT_ONCE);
+  }
 }

@@ -1,7 +1,8 @@
 /*
  * The token strip: a text whose tokens are coloured by how a model, or two, saw them coming.
  * value: null | {job} | {roles, tokens, p: {role: []}, rank: {role: []}, kl, words, top: {role: []}, cut, total}
- *        and, all optional: measure, role, scale, label, error
+ *        and, all optional: measure, role, scale, label, error, heading, changes (what the list of changes is called),
+ *        pins: false where a click has nothing to pin it to and leaves the alternatives open instead
  * events: "pin" {index, token, context} (a token was clicked, or Enter pressed on it), "measured" {job} (it is drawn)
  */
 const { element: node, fill, percent, token, spelled, spoken, roleName, roleClass, scaled, choice, bar, figure, walkTokens } = window.forgetting;
@@ -19,6 +20,7 @@ let data = null;
 let pinned = -1;
 let stop = null;
 
+const heading = node("h3", { class: "strip-title", hidden: true });
 const tools = node("div", { class: "strip-tools" });
 const legend = node("p", { class: "strip-legend" });
 const text = node("div", { class: "strip-text", dir: "auto" });
@@ -26,7 +28,7 @@ const tip = node("div", { class: "strip-tip", hidden: true });
 const rest = node("p", { class: "strip-rest" });
 const biggest = node("div", { class: "strip-biggest" });
 const place = node("div", { class: "strip-place" });
-fill(element, tools, legend, place, rest, biggest);
+fill(element, heading, tools, legend, place, rest, biggest);
 
 const two = () => data.roles.length > 1;
 const pairOf = (field, i) => [data[field][data.roles[0]][i], data[field][data.roles[1]][i]];
@@ -73,7 +75,7 @@ function drawLegend(way) {
     ? [step(1, "down"), step(0.5, "down"), step(0, ""), step(0.5, "up"), step(1, "up")]
     : [0, 0.25, 0.5, 0.75, 1].map((h) => step(h)));
   const ends = { p: ["unlikely", "certain"], log: ["expected", "surprising"], rank: ["far down the list", "first choice"], kl: ["agree", "disagree"],
-    dp: [`fell ${two() ? roleName(data.roles[1]) : ""} (line below)`, "rose (line above)"], drank: ["fell in the list (line below)", "rose (line above)"] }[chosen.measure];
+    dp: [two() && data.roles[1] === "unlearned" ? "fell after (line below)" : "fell (line below)", "rose (line above)"], drank: ["fell in the list (line below)", "rose (line above)"] }[chosen.measure];
   fill(legend, node("span", {}, ends[0]), ramp, node("span", {}, ends[1]));
 }
 
@@ -104,7 +106,7 @@ function tipFor(i) {
     before ? null : node("div", { class: "tip-lists" }, data.roles.map((role) => node("div", {},
       node("p", { class: `tip-role ${roleClass(role)}` }, node("span", { class: "swatch", "aria-hidden": "true" }), `${roleName(role)}: ${percent(data.p[role][i])}, rank ${data.rank[role][i].toLocaleString("en")}`),
       node("ol", {}, topOf(role, i).slice(0, 5).map(([word, p]) => node("li", { class: word === data.tokens[i] ? "here" : "" }, token(word), bar(role, p, percent(p), scaled("sqrt", p)))))))),
-    node("p", { class: "tip-foot" }, "Click, or press Enter, to pin it."),
+    props.value.pins === false ? null : node("p", { class: "tip-foot" }, "Click, or press Enter, to pin it."),
   ];
 }
 
@@ -126,6 +128,7 @@ function pin(i) {
   if (pinned >= 0 && text.children[pinned]) text.children[pinned].removeAttribute("aria-selected");
   pinned = i;
   text.children[i].setAttribute("aria-selected", "true");
+  if (props.value.pins === false) { showTip(i); return; }
   hideTip();
   trigger("pin", { index: i, token: data.tokens[i], context: data.tokens.slice(0, i).join("") });
 }
@@ -135,12 +138,12 @@ const walk = walkTokens(text, { ready: () => data && data.tokens.length, show: s
 function drawText() {
   const spans = data.tokens.map((piece, i) => {
     const span = document.createElement("span");
-    span.className = piece.trim() ? "token" : "token blank";
+    span.className = piece.trim() ? "token" : piece.includes("\n") ? "token blank line" : "token blank";
     span.textContent = piece || "▫";
     return span;
   });
   pinned = -1;
-  text.setAttribute("aria-label", `${data.label || "The text"}, token by token. Arrow keys move, Enter pins.`);
+  text.setAttribute("aria-label", `${data.label || "The text"}, token by token. Arrow keys move, Enter ${props.value.pins === false ? "shows what was likelier" : "pins"}.`);
   walk.take(spans);
   fill(place, text, tip);
 }
@@ -151,7 +154,7 @@ function drawBiggest() {
   const change = (i) => data.p[data.roles[1]][i] - data.p[data.roles[0]][i];
   const most = data.tokens.map((_, i) => i).slice(1).sort((a, b) => Math.abs(change(b)) - Math.abs(change(a))).filter((i) => Math.abs(change(i)) >= 0.01).slice(0, MOST);
   if (!most.length) { fill(biggest); return; }
-  fill(biggest, node("h4", {}, "Biggest changes in this text"), node("ol", {}, most.map((i) => node("li", {},
+  fill(biggest, node("h4", {}, props.value.changes || "Biggest changes in this text"), node("ol", {}, most.map((i) => node("li", {},
     node("button", { type: "button", class: "token-button", onclick: () => { walk.activate(i, false); pin(i); } },
       node("bdi", { class: "hint" }, `…${data.tokens.slice(Math.max(0, i - 8), i).join("").replace(/\s+/g, " ").slice(-48)}`), token(data.tokens[i])),
     node("span", { class: "strip-change" }, `${percent(data.p[data.roles[0]][i])} → ${percent(data.p[data.roles[1]][i])}`)))));
@@ -167,12 +170,14 @@ function draw(value) {
   drawText();
   paint();
   drawBiggest();
+  heading.hidden = !value.heading;
+  heading.textContent = value.heading || "";
   rest.textContent = data.cut ? `The first ${data.tokens.length.toLocaleString("en")} of ${data.total.toLocaleString("en")} tokens.` : "";
   trigger("measured", { tokens: data.tokens.length, job: value.job });
 }
 
 function nothing(...what) {
-  tools.hidden = legend.hidden = true;
+  heading.hidden = tools.hidden = legend.hidden = true;
   fill(biggest);
   rest.textContent = "";
   hideTip();

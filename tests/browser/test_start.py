@@ -22,15 +22,31 @@ def arrive(page, site, query=""):
     page.wait_for_selector("header.top a.brand")
 
 
-def test_the_recording_plays_and_the_guess_is_told_at_its_end(page, site):
+def test_the_recording_plays_by_itself_then_asks_for_a_guess(page, site):
     arrive(page, site)
-    page.get_by_role("button", name="It falls").click()
+    expect(page.get_by_role("button", name="❚❚ Pause")).to_be_visible()
     expect(page.locator(".step-text")).to_have_text("step 40 of 40", timeout=20_000)
-    expect(page.locator(".guess")).to_contain_text(re.compile("“Hare” went from 80 % to .* That is what you guessed"))
+    expect(page.locator(".guess")).to_contain_text(re.compile("“Hare” went from 80 % to .* less likely"))
     expect(page.locator(".sentence .blank")).to_have_text("wind")
     expect(page.locator(".written section").nth(1)).to_contain_text("wind.")
-    page.get_by_role("button", name=re.compile("what should stay")).click()
+    expect(page.locator(".player svg.curves")).to_have_attribute("aria-label", re.compile("2 curves"))
+    page.get_by_role("button", name="It stays").click()
     expect(page.locator(".sentence")).to_contain_text("The capital of France is")
+    expect(page.locator(".guess")).to_contain_text("That is what you guessed", timeout=20_000)
+    expect(page.locator(".player svg.curves")).to_have_attribute("aria-label", re.compile("3 curves"))
+
+
+def test_who_touches_the_recording_or_wants_no_motion_is_left_alone(browser, page, site):
+    arrive(page, site)
+    page.get_by_role("slider", name="Training step").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(2_000)
+    expect(page.locator(".step-text")).to_have_text("step 10 of 40")
+    calm = browser.new_context(reduced_motion="reduce").new_page()
+    arrive(calm, site)
+    calm.wait_for_timeout(2_000)
+    expect(calm.locator(".step-text")).to_have_text("step 0 of 40")
+    calm.context.close()
 
 
 def test_the_slider_shows_any_step_from_the_keyboard(page, site):

@@ -51,6 +51,7 @@ def _row(run: store.Run, queued: list[queue.Place]) -> dict[str, Any]:
         "whereabouts": whereabouts(run, queued),
         "spark": list(spark(run.folder / "events.jsonl", _size(run.folder / "events.jsonl"))),
         "roles": roles,
+        "evaluates": str(run.config.get("of") or "") if run.config.get("kind") == "evaluation" else "",
         "words": (run.config.get("text") or {}).get("words"),
         **_figures(run),
     }
@@ -101,12 +102,31 @@ def beside(workspace: Path, ids: Any) -> dict[str, Any]:
     differing = differing_settings(runs)
     models = differing.get("model.name")
     return {
-        "names": [run.name for run in runs],
+        "names": _distinct(runs),
         "ids": [run.id for run in runs],
         "settings": differing | ({"model.name": list(map(public_model, models))} if models else {}),
-        "figures": figures(runs) | _table_figures(runs),
+        "figures": _verdicts(runs) | _table_figures(runs),
         "curves": [list(spark(run.folder / "events.jsonl", _size(run.folder / "events.jsonl"))) for run in runs],
     }
+
+
+def _distinct(runs: list[store.Run]) -> list[str]:
+    """Their names, with the number where a name is not one run's alone."""
+    names = [run.name for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} (run {run.number})" for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _verdicts(runs: list[store.Run]) -> dict[str, list[Any]]:
+    """What was answered of each, as questions; familiarity stands in the table, before and after."""
+    found = figures(runs)
+    rows = {
+        "Forgotten?": found.get("forgotten"),
+        "Everything else intact?": found.get("intact"),
+        "Probability familiarity before": found.get("familiarity.baseline"),
+    }
+    return {title: values for title, values in rows.items() if values}
 
 
 def _table_figures(runs: list[store.Run]) -> dict[str, list[Any]]:

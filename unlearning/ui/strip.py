@@ -37,13 +37,14 @@ def token_strip(host: Any, *, elem_id: str | None = None, value: Any = None) -> 
     return component("strip", value, server_functions=[look], elem_id=elem_id, elem_classes=["strip"])
 
 
-def strip_value(host: Any, read: Callable[[Job], dict[str, Any]], key: Hashable = None, **look: str) -> dict[str, Any]:
+def strip_value(host: Any, read: Callable[[Job], dict[str, Any]], key: Hashable = None, **look: Any) -> dict[str, Any]:
     """The value of a strip that waits for its data.
 
     Args:
         host: Its line of questions takes this one.
         read: `read(job)` gives the data, see `inference.measure_text`; runs when its turn comes, may open models.
         key: Names the question, so that asking it again costs nothing.
-        look: `measure` (p, log, rank, dp, drank, kl), `scale` (linear, sqrt, log), `role`, `label` to begin with.
+        look: `measure` (p, log, rank, dp, drank, kl), `scale` (linear, sqrt, log), `role`, `label` to begin with;
+            `heading`, `changes`, `pins` as assets/js/strip.js has them.
     """
     return {"job": line_of(host).ask(read, key), **look}

@@ -26,6 +26,12 @@ from unlearning.ui.strip import strip_value, token_strip
 
 SHOWN = 12_000  # characters of the text on the page
 STRIP = 6_000  # characters that the token strip reads
+WORD_BY_WORD: dict[str, Any] = {
+    "measure": "p",
+    "heading": "Word by word: how well did it see each one coming?",
+    "changes": "What the lesson changed most",
+    "pins": False,
+}
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 WORKING: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
 
@@ -197,7 +203,8 @@ def _measured(context: Context, draft: Draft) -> tuple[Any, Any]:
     job = line_of(context.host).ask(knowing.question(context.host, draft), key)
     wish = "teach" in (draft.settings.get("changes") or {})
     known = {"job": job, "teach": wish, "taught": taught is not None, "model": model}
-    return known, strip_value(context.host, _reader(context, model, taught, draft.text), ("strip", *key[1:4]))
+    read = _reader(context, model, taught, draft.text)
+    return known, strip_value(context.host, read, ("strip", *key[1:4]), role="baseline", **WORD_BY_WORD)
 
 
 def _reader(context: Context, model: str, taught: Path | None, text: str) -> Any:
