@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from unlearning.config import TrainSettings
 from unlearning.errors import LossNotFiniteError
-from unlearning.methods.examples import Example, collate
+from unlearning.methods.examples import Batch, Example, collate
 from unlearning.methods.losses import batch_cross_entropy, target_entropy
+from unlearning.models.team import ALONE, Team
 from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
+from unlearning.training.sharing import make_accelerator, on_whole_weights
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +61,7 @@ def count_steps(examples: int, settings: TrainSettings) -> int:
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings, extra: int = 0) -> float:
-    """Rate of step 0..steps−1: warm-up, then constant or falling linearly to zero; `extra` steps after it start anew."""
+    """Rate of step 0..steps−1: warm-up, then constant or falling to zero in a line; `extra` steps begin it anew."""
     rate = settings.learning_rate
     if step >= steps and settings.schedule == "linear":
         return rate * (steps + extra - step) / extra
@@ -117,8 +119,12 @@ def train(
     checkpoints: Path | None = None,
     checkpoint_seconds: float = 60.0,
     extra_steps: int = 0,
+    team: Team = ALONE,
 ) -> Outcome:
     """Train `model`'s parameters that ask for a gradient.
+
+    Several processes take the same steps as one: each reads its share of every pass, and the gradients are summed.
+    With `team.shard` the model is taken apart for good: its weights are in the checkpoint when this returns.
 
     Args:
         model: A causal language model, plain or wrapped by peft.
@@ -134,6 +140,7 @@ def train(
         checkpoints: Where the state is kept; None keeps none.
         checkpoint_seconds: How often it is saved; it also is at the end.
         extra_steps: Steps beyond those of the settings.
+        team: The processes that train together; all of them call this with the same arguments.
 
     Returns:
         What was done.
@@ -143,24 +150,26 @@ def train(
     """
     import torch
 
-    accelerator = _accelerator(model)
+    accelerator = make_accelerator(model, team)
     terms = [replace(terms[0], blocks=settings.batch_blocks), *terms[1:]]
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=0.0, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay)
+    betas = (0.9, settings.beta2)
+    optimizer = torch.optim.AdamW(_trainable(model), lr=0.0, betas=betas, weight_decay=settings.weight_decay)
     module, optimizer = accelerator.prepare(_loss_module(model), optimizer)
+    weights = _trainable(model)  # only now: sharding puts others in place
     planned = count_steps(len(terms[0].examples), settings)
     steps = planned + extra_steps
-    first = load_checkpoint(checkpoints, model, optimizer) if checkpoints else 0
+    first = load_checkpoint(checkpoints, model, optimizer, team) if checkpoints else 0
     pace = Pace(steps, first)
     saved = began = time.monotonic()
     done = first
-    after_step(done, steps)
+    measure = on_whole_weights(module, after_step, team)
+    measure(done, steps)
     model.train()
     for step in range(first, steps):
         rate = learning_rate(step, planned, settings, extra_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        passes = _passes(step, terms, pass_blocks, seed)
+        passes = _passes(step, terms, pass_blocks * team.size, seed)
         values, tokens = _accumulate_gradients(module, passes, terms, accelerator, dtype)
         loss = sum(term.weight * values.get(term.name, 0.0) for term in terms)
         if not math.isfinite(loss):
@@ -178,11 +187,11 @@ def train(
             "step", stage=stage, step=done, steps=steps, loss=loss, terms=values, learning_rate=rate,
             tokens_per_s=pace.tokens_per_s, seconds_left=pace.seconds_left,
         )  # fmt: skip
-        after_step(done, steps)
-        stop = should_stop()
-        due = stop or done == steps or time.monotonic() - saved > checkpoint_seconds
-        if checkpoints and due and accelerator.is_main_process:
-            save_checkpoint(checkpoints, model, optimizer, done)
+        measure(done, steps)
+        stop = team.any(should_stop())
+        due = stop or done == steps or team.any(team.main and time.monotonic() - saved > checkpoint_seconds)
+        if checkpoints and due:
+            save_checkpoint(checkpoints, model, optimizer, done, team)
             saved = time.monotonic()
         if stop:
             break
@@ -190,8 +199,15 @@ def train(
     return Outcome(steps, done, time.monotonic() - began, pace.tokens)
 
 
+def _trainable(model: Any) -> list[Any]:
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
 def _loss_module(model: Any) -> Any:
-    """The loss as a module's forward, which is what distributed wrappers hook into."""
+    """The loss as a module's forward, which is what distributed wrappers hook into.
+
+    Given a function instead of a batch it calls that, for what else needs the whole weights of a sharded model.
+    """
     import torch
 
     class LossModule(torch.nn.Module):
@@ -199,22 +215,17 @@ def _loss_module(model: Any) -> Any:
             super().__init__()
             self.model = model
 
-        def forward(self, batch: Any) -> torch.Tensor:
-            return batch_cross_entropy(self.model, batch)
+        def forward(self, batch: Batch | Callable[[], None]) -> torch.Tensor | None:
+            return batch_cross_entropy(self.model, batch) if isinstance(batch, Batch) else batch()
 
     return LossModule()
-
-
-def _accelerator(model: Any) -> Any:
-    from accelerate import Accelerator
-
-    return Accelerator(cpu=model.device.type == "cpu")
 
 
 def _passes(step: int, terms: Sequence[Term], pass_blocks: int, seed: int) -> list[tuple[int, list[Example]]]:
     """The forward passes of one optimiser step, as (index of the term, examples).
 
-    All processes know all of them, so the number of targets of a step needs no communication.
+    All processes know all of them, so the number of targets of a step needs no communication. `pass_blocks` are
+    those of all processes together.
     """
     passes = []
     for index, term in enumerate(terms):
@@ -238,8 +249,10 @@ def _accumulate_gradients(
     sums = torch.zeros(len(terms), device=accelerator.device)
     tokens = torch.zeros((), device=accelerator.device)
     for place, (index, examples) in enumerate(passes):
-        batch = collate(examples[accelerator.process_index :: accelerator.num_processes], accelerator.device)
-        last = place == len(passes) - 1
+        mine = share_of_pass(examples, accelerator.process_index, accelerator.num_processes)
+        batch = collate(mine, accelerator.device)
+        # Sharded gradients are summed in every pass: to keep them until the last one would take whole ones.
+        last = place == len(passes) - 1 or accelerator.is_fsdp2
         with nullcontext() if last else accelerator.no_sync(module):
             with _autocast(accelerator.device, dtype):
                 total = module(batch)
@@ -250,6 +263,16 @@ def _accumulate_gradients(
     *shares, read = accelerator.reduce(torch.cat([sums, tokens[None]]), "sum").tolist()
     values = {term.name: share / count for term, share, count in zip(terms, shares, counts, strict=True) if count}
     return values, int(read)
+
+
+def share_of_pass(examples: Sequence[Example], rank: int, size: int) -> Sequence[Example]:
+    """What one of `size` processes reads of a pass.
+
+    One for which nothing is left reads a token that has no target: the others wait for its (zero) gradient.
+    """
+    blank = examples[0]
+    nothing = Example(blank.ids[:1], blank.positions[:0], blank.target_ids[:0], blank.target_probs[:0])
+    return examples[rank::size] or [nothing]
 
 
 def _autocast(device: torch.device, dtype: str) -> Any:
