@@ -47,6 +47,7 @@ SMALL = {
     "finetune": {"epochs": 4, "batch_blocks": 4, "retain_blocks": 1},
 }  # fmt: skip
 ROLES = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}
+ORDER = ("teach", "reinforce", "label", "finetune", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +168,44 @@ def test_stop_saves_in_every_stage_and_resume_ends_the_same(farm, alone, tmp_pat
     worker = come_to(farm, folder, stage)
     queue.request_stop(folder)
     assert farm.wait(worker) == 0 and store.state(folder) in (State.CANCELLED, State.SUCCEEDED), said(folder)
-    if stage in ROLES and store.state(folder) is State.CANCELLED:
-        assert (folder / "stages" / stage / ROLES[stage] / "adapter_model.safetensors").exists()  # can be used as it is
     if store.state(folder) is State.CANCELLED:
+        usable(folder, stage)
         queue.enqueue(folder)
         assert farm.work(folder) == 0
     same_outcome(folder, alone)
+    done = [e["step"] for e in read(folder).events if e["kind"] == "step" and e["stage"] == "label"]
+    assert done == sorted(set(done))  # no block was labelled twice
+
+
+def usable(folder, stage):
+    """What a stopped run leaves can be opened and writes, and the run says which models these are."""
+    from unlearning.models.generation import generate
+    from unlearning.training.stages import open_roles
+
+    work = open_roles(folder)
+    made = {name: role for name, role in ROLES.items() if ORDER.index(name) <= ORDER.index(stage)}
+    roles = {"taught": "baseline"}  # what was taught is the baseline of the rest
+    for name, role in made.items():
+        assert (folder / "stages" / name / role / "adapter_model.safetensors").exists()
+        with work.family.role(roles.get(role, role)) as model:
+            assert len(generate(model, work.family.tokenizer, ["The miller"], 4)) == 1
+    left = store.load(folder).summary["left"]
+    assert left in [event.get("message") for event in read(folder).events]
+    if stage in ("finetune", "evaluate"):
+        assert "The unlearned model as it is" in left and ("step" in left) == (stage == "finetune")
+    else:
+        assert "before anything was unlearned" in left and all(role in left for role in made.values())
+
+
+def test_a_model_trained_to_pieces_is_noticed_and_the_setting_named(farm, tmp_path):
+    changes = {"model.mode": "full", "teach": None, "finetune.learning_rate": 0.5, "finetune.retain_weight": 0.0}
+    folder = new_run(tmp_path, **changes)
+    assert farm.work(folder) == 0, said(folder)
+    (warning,) = [event["message"] for event in read(folder).events if event["kind"] == "warning"]
+    assert (
+        warning.startswith("The unlearned model has collapsed") and "finetune.learning_rate = 0.5 (usually" in warning
+    )
+    assert read_json(folder / "result.json")["evaluation"]["warnings"] == [warning]
 
 
 def test_a_checkpoint_cut_by_a_power_cut_costs_a_step_not_the_run(farm, alone, tmp_path):

@@ -54,6 +54,8 @@ def show_command(run_name: RunName, json_file: JsonOption = None) -> None:
     facts = comparison.row(run) | {"whereabouts": comparison.whereabouts(run), "folder": str(run.folder)}
     facts["budget"], facts["spent"] = run.config.get("budget") or {}, run.summary.get("spent") or {}
     rows = [(key.replace("_", " "), facts[key]) for key in comparison.FACTS if facts[key]]
+    if run.state is State.CANCELLED and run.summary.get("left"):
+        rows.append(("left", run.summary["left"]))
     rows += comparison.expected_and_spent(facts["budget"], facts["spent"])
     rows += list(comparison.flatten(facts["headline"]).items())
     if facts["error"]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from unlearning.config import Settings, TeachSettings, TrainSettings
 from unlearning.errors import InputError
+from unlearning.evaluation.collapse import collapse_warning
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import next_tokens, target_probabilities
 from unlearning.methods.examples import Example, StoredExamples, examples_kept, next_token_example, save_examples
@@ -37,6 +38,7 @@ from unlearning.text.anchors import Dictionary, load_dictionary
 from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.prompts import Probe, load_completions, load_probes
+from unlearning.training.checkpoints import newest_step
 from unlearning.training.loop import Outcome, Report, Term, count_steps, train
 
 STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
@@ -144,7 +146,9 @@ def execute(
         for stage in plan(work.settings):
             run_stage(work, stage)
     except Stopped:
-        return {"state": "cancelled", "stages": work.summaries}
+        words = what_is_left(folder)
+        report("note", message=words)
+        return {"state": "cancelled", "stages": work.summaries, "left": words}
     evaluation = work.summaries["evaluate"]["evaluation"]
     return {
         "state": "succeeded", "stages": work.summaries, "evaluation": evaluation, "headline": evaluation["headline"],
@@ -179,6 +183,18 @@ def _hardware_it_began_with(folder: Path, now: Hardware) -> Hardware:
         return now
     same = ("dtype", "threads", "batch_hint", "block_hint")
     return replace(now, **{name: kept[name] for name in same if name in kept})
+
+
+def what_is_left(folder: Path) -> str:
+    """Which models a run that was stopped has, in words: a stage that was interrupted has saved its own."""
+    made = {stage: role for stage, role in PRODUCT.items() if (folder / "stages" / stage / role).is_dir()}
+    if "finetune" in made:
+        finished = (folder / "stages" / "finetune" / "stage.json").exists()
+        step = newest_step(folder / "stages" / "finetune" / "checkpoints")
+        after = "" if finished or not step else f" after {step} step{'s' if step > 1 else ''}"
+        return f"Stopped. The unlearned model as it is{after} can be compared, probed and exported; resume goes on."
+    so_far = f" The {' and '.join(made.values())} model{'s' * (len(made) > 1)} can be looked at." if made else ""
+    return f"Stopped before anything was unlearned: the model still knows the text.{so_far} Resume goes on."
 
 
 def open_roles(folder: Path, report: Report = lambda kind, **fields: None) -> Work:
@@ -268,7 +284,7 @@ def _evaluate(work: Work) -> dict[str, Any]:
         path = work.stage_folder("evaluate") / f"{role}.json"
         if not path.exists():
             with work.family.role(role) as model:
-                report = partial(work.report, stage="evaluate", role=role)
+                report = partial(_report_or_stop, work, stage="evaluate", role=role)
                 measured = measure_role(
                     model, work.family.tokenizer, inputs, work.settings.evaluation, report, seed=work.settings.seed
                 )
@@ -280,7 +296,18 @@ def _evaluate(work: Work) -> dict[str, Any]:
         add_fluency(model, work.family.tokenizer, by_role)  # the judge of fluency is the baseline
     for role, measured in by_role.items():
         write_json(work.stage_folder("evaluate") / f"{role}.json", measured)
-    return {"evaluation": summarise(by_role)}
+    evaluation = summarise(by_role)
+    if words := collapse_warning(evaluation["metrics"], work.settings):
+        work.report("warning", message=words)
+        evaluation["warnings"] = [words]
+    return {"evaluation": evaluation}
+
+
+def _report_or_stop(work: Work, kind: str, **fields: Any) -> None:
+    """Report, and end between two parts of a measurement if that was asked for."""
+    work.report(kind, **fields)
+    if kind == "step" and fields["step"] < fields["steps"] and work.should_stop():
+        raise Stopped
 
 
 def measure_inputs(work: Work) -> MeasureInputs:
