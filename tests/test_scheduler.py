@@ -1,5 +1,6 @@
 """The scheduler: one per workspace, in order, to the end, whoever is killed meanwhile."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -20,9 +21,9 @@ from runs_for_tests import (  # noqa: F401
     workspace,
 )
 
-from unlearning.runs import queue, scheduler, store
+from unlearning.runs import ending, queue, scheduler, store
 from unlearning.runs.durable import read_json, write_json
-from unlearning.runs.ending import worker_process
+from unlearning.runs.ending import birth, worker_process
 from unlearning.runs.events import read
 from unlearning.runs.locks import SCHEDULER_LOCK, held
 from unlearning.runs.store import State
@@ -154,6 +155,39 @@ def test_one_that_does_not_listen_is_terminated_then_killed_with_its_children(wo
     assert wait_until(lambda: not any(alive(process) for process in family), 5)
     log = (workspace / "scheduler.log").read_text()
     assert "terminating" in log and "killing" in log and log.index("terminating") < log.index("killing")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process's date does not follow the clock")
+def test_a_worker_is_known_and_ended_after_the_clock_was_set_back(workspace, monkeypatch):
+    """On Linux the date of a process is its age taken from the clock of the moment."""
+    folder = make_run(workspace, {"steps": 10**6, "sleep": 0.05, "deaf": True})
+    worker = start_worker(folder)
+    assert wait_until(lambda: len(read(folder).events) > 3, 60)
+    now, booted, day = time.time(), psutil.boot_time(), 86400
+    monkeypatch.setattr(time, "time", lambda: now - day)
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: booted - day)
+    monkeypatch.setattr(ending, "GRACE_S", 0.5)
+    monkeypatch.setattr(ending, "TERMINATE_S", 0.5)
+    assert worker_process(folder).pid == worker.pid
+    queue.request_stop(folder)
+    server = scheduler.Scheduler(workspace)
+    assert wait_until(lambda: not server.tick() and worker.poll() is not None, 20)
+    assert worker.wait(timeout=5) == -9 and store.state(folder) is State.CANCELLED
+
+
+def test_another_process_of_the_same_number_is_not_taken_for_the_worker(workspace):
+    folder = make_run(workspace)
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)", str(folder)])
+    try:
+        write_json(folder / "worker.json", {"pid": other.pid, "born": birth(other.pid)})
+        assert worker_process(folder).pid == other.pid
+        for born in ("", "earlier", birth(os.getpid())):
+            write_json(folder / "worker.json", {"pid": other.pid, "born": born})
+            assert worker_process(folder) is None
+    finally:
+        other.kill()
+        other.wait()
+    assert birth(other.pid) == "" and birth(os.getpid()) == birth(os.getpid()) != ""
 
 
 def test_stop_now_does_not_wait_for_the_step(workspace, monkeypatch):

@@ -24,7 +24,7 @@ from unlearning.errors import RunBusyError, RunDamagedError, UnlearningError
 from unlearning.runs import machine
 from unlearning.runs.budget import compare_with_budget
 from unlearning.runs.durable import folder_bytes, read_json_or_empty, remove_file, write_json
-from unlearning.runs.ending import MARK
+from unlearning.runs.ending import MARK, birth
 from unlearning.runs.events import EventWriter, read, seconds_worked
 from unlearning.runs.failures import Failure, explain, is_out_of_memory
 from unlearning.runs.locks import WORKER_LOCK, take
@@ -143,11 +143,8 @@ class StopRequest:
 
 def _begin(folder: Path) -> None:
     """Leave the queue and say who works."""
-    import psutil
-
     os.environ[MARK] = str(folder)  # also where nobody but a person started this process
-    created = psutil.Process().create_time()
-    write_json(folder / "worker.json", {"pid": os.getpid(), "created": created, "slot": _slot()})
+    write_json(folder / "worker.json", {"pid": os.getpid(), "born": birth(os.getpid()), "slot": _slot()})
     (folder / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)
     for file in ("failed", "exit.json", "queued"):
         remove_file(folder / file)

@@ -102,11 +102,31 @@ def worker_process(folder: Path) -> psutil.Process | None:
 
     told = read_json_or_empty(folder / "worker.json")
     try:
-        process = psutil.Process(int(told.get("pid", -1)))
-        same = abs(process.create_time() - float(told.get("created", 0.0))) < 1.0
+        number = int(told.get("pid", -1))
+        process = psutil.Process(number)
+        same = told.get("born") == birth(number) != ""
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, ValueError, TypeError):
         return None
-    return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+def birth(number: int) -> str:
+    """When the process of this number began, as a word that no later process of that number shares; empty: it has gone.
+
+    On Linux in ticks since the machine started, and which start that was: a date is computed from the clock of the
+    moment, so that every process would look like another one when the clock is set back.
+    """
+    try:
+        ticks = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]  # after the name: field 22
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{ticks}"
+    except (OSError, IndexError):
+        pass
+    import psutil
+
+    try:
+        return f"{psutil.Process(number).create_time():.0f}"
+    except psutil.Error:
+        return ""
 
 
 def why_it_died(folder: Path, status: int) -> dict[str, Any]:
