@@ -3,6 +3,10 @@
 It takes the run's lock (the kernel gives it back however this process ends), opens the event stream, hands
 the work to an executor and writes `result.json` last. The scheduler starts it; by hand it does the same.
 
+Where several processes are to work on the run (`runs/processes.py`), this one starts them by torchrun's own launcher
+and keeps watch; they run this same module. So may torchrun, `accelerate launch` or Slurm start them, on one machine
+or several that share a disk: then the process of rank 0 takes the lock. Only rank 0 tells events.
+
 Exit status: 0 ended or stopped as asked, 1 failed (the file `failed` says why), 75 another worker has the run,
 76 the system asked this process to end (the run can be resumed).
 """
@@ -13,6 +17,8 @@ import importlib
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,15 +26,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from unlearning import together
 from unlearning.errors import RunBusyError, RunDamagedError, UnlearningError
 from unlearning.runs import machine
 from unlearning.runs.budget import compare_with_budget
 from unlearning.runs.durable import folder_bytes, read_json_or_empty, remove_file, write_json
 from unlearning.runs.ending import MARK, birth
-from unlearning.runs.events import EventWriter, read, seconds_worked
+from unlearning.runs.events import EVENTS, EventWriter, last_seq, read, seconds_worked
 from unlearning.runs.failures import Failure, explain, is_out_of_memory
 from unlearning.runs.locks import WORKER_LOCK, take
 from unlearning.runs.passes import fewer_blocks, lower_passes, memory_of
+from unlearning.runs.processes import processes_of
 from unlearning.runs.progress import progress
 from unlearning.runs.record import check_inputs, read_config, read_settings
 from unlearning.runs.store import HARDWARE
@@ -38,6 +46,7 @@ FAILED, BUSY, ASKED_TO_END = 1, 75, 76
 # What a run's kind in config.json means. A run folder can come from elsewhere, so it never names code itself.
 EXECUTORS = {
     "unlearn": "unlearning.training.stages:execute",
+    "teach": "unlearning.training.stages:execute_teach",
     "evaluation": "unlearning.evaluation.suites_run:execute",
 }
 
@@ -57,21 +66,40 @@ def main(arguments: list[str] | None = None) -> int:
     if not (folder / "config.json").exists():
         print(f"{folder} is not a run: it has no config.json.", file=sys.stderr)
         return 2
+    return attempt(folder)
+
+
+def attempt(folder: Path, until: float | None = None) -> int:
+    """Take the run's lock and do what is left of it; gives the exit status.
+
+    Args:
+        folder: The run.
+        until: By `time.monotonic()`: when to save and end as if the system had asked; None works to the end.
+    """
+    machine.limit_kernel_caches()
+    rank, size = together.place()
+    if size > 1:
+        together.end_with_starter()
+    if rank > 0:
+        return help_out(folder)
+    if together.is_watched():  # by a worker that holds the lock and has begun
+        return work(folder, begun=True)
     try:
         lock = take(folder / WORKER_LOCK, what=f"A worker of run {folder.name}")
     except UnlearningError as error:
         print(error, file=sys.stderr)
         return BUSY if isinstance(error, RunBusyError) else FAILED
-    machine.limit_kernel_caches()
     with lock:
-        return work(folder)
+        count = processes_of(folder).count
+        return watch(folder, count) if size == 1 and count > 1 else work(folder, until)
 
 
-def work(folder: Path) -> int:
-    """Do what is left of the run. The caller holds its lock."""
-    stop = StopRequest(folder)
+def work(folder: Path, until: float | None = None, begun: bool = False) -> int:
+    """Do what is left of the run, see `attempt`. The caller holds its lock, or whoever has begun it for this process."""
+    stop = StopRequest(folder, until)
     try:
-        _begin(folder)
+        if not begun:
+            _begin(folder)
         if stop.cancelled:
             return 0  # taken out of the queue while this process was starting
         with EventWriter(folder) as events:
@@ -79,6 +107,44 @@ def work(folder: Path) -> int:
     except BaseException as error:  # whatever it was, the owner of the run is told
         if isinstance(error, SystemExit) and stop.terminated:
             return ASKED_TO_END
+        traceback.print_exc()
+        if not together.is_bereaved(error):
+            _say_failed(folder, _explained(folder, error))
+        elif not begun:  # nobody watches: what the process said that is gone, or that it is gone
+            _say_failed(folder, together.last_words(folder))
+        return FAILED
+
+
+def help_out(folder: Path) -> int:
+    """Be one of several processes that work on the run, and not the main one. Gives the exit status."""
+    stop = StopRequest(folder)
+    try:
+        result = load_executor(read_config(folder)["kind"])(folder, lambda kind, **fields: None, stop)
+        return ASKED_TO_END if result.get("state") == "cancelled" and not stop.cancelled else 0
+    except BaseException as error:
+        if isinstance(error, SystemExit) and stop.terminated:
+            return ASKED_TO_END
+        traceback.print_exc()
+        if not together.is_bereaved(error):
+            with suppress(OSError, UnlearningError):  # the main one, or whoever watches, tells the followers
+                write_json(folder / "failed", _explained(folder, error))
+        return FAILED
+
+
+def watch(folder: Path, count: int) -> int:
+    """Start `count` processes that do what is left of the run, and see to the end of all of them."""
+    stop = StopRequest(folder)
+    try:
+        together.end_those_left(folder)
+        _begin(folder)
+        if stop():
+            return 0 if stop.cancelled else ASKED_TO_END
+        told = last_seq(folder / EVENTS)
+        status, failure = together.run(folder, count)
+        if status == FAILED and not any(e["kind"] == "done" for e in read(folder).events if e["seq"] > told):
+            _say_failed(folder, read_json_or_empty(folder / "failed") or failure)
+        return status
+    except BaseException as error:
         traceback.print_exc()
         _say_failed(folder, _explained(folder, error))
         return FAILED
@@ -120,13 +186,16 @@ class StopRequest:
     The first SIGTERM means "save and end"; the second one, or one that follows a request to stop, ends at once.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._cancel = folder / "cancel"
+    def __init__(self, folder: Path, until: float | None = None) -> None:
+        self._cancel, self._until = folder / "cancel", until
         self.terminated = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        if threading.current_thread() is threading.main_thread():  # in another one, signals are the program's own
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
 
     def __call__(self) -> bool:
+        if self._until is not None and time.monotonic() > self._until:
+            self.terminated = True
         return self.terminated or self.cancelled
 
     @property

@@ -140,6 +140,8 @@ def _device(wanted: str) -> tuple[str, str]:
     import torch
 
     found = _devices()
+    if wanted == "auto" and (told := os.environ.get("UNLEARNING_DEVICE")):
+        return _device(told)[0], "UNLEARNING_DEVICE in the environment says so."
     if wanted == "auto":
         if found["cuda"]:
             return "cuda", f"The fastest here: {torch.cuda.get_device_name(0)}."

@@ -28,7 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     workspace = workspace_folder()
     workspace.mkdir(parents=True, exist_ok=True)
-    scheduler.ensure(workspace)
+    if options.in_process:
+        from unlearning.ui import inprocess
+
+        inprocess.start(workspace)
+    else:
+        scheduler.ensure(workspace)
     DraftStore(workspace).forget_old()
     build_app(workspace).launch(
         server_name=options.host,
@@ -83,6 +88,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--auth", action="append", default=[], metavar="NAME:PASSWORD", help="ask for a login; may be given many times"
     )
     parser.add_argument("--root-path", default="", help="path under which a reverse proxy serves the page")
+    parser.add_argument(
+        "--in-process",
+        action="store_true",
+        default=bool(os.environ.get("SPACE_ID")),
+        help="work on runs inside this program, not in processes of their own (so by itself on Hugging Face Spaces)",
+    )
     parser.add_argument("--mcp", action="store_true", help="also offer the public functions as MCP tools")
     return parser.parse_args(arguments)
 
