@@ -155,6 +155,7 @@ REFUSED = [
     (["probe", "nobody"], "Missing option '--prompts'."),
     (["export", "nobody", "--out", "x", "--what", "all"], "'all' is not one of"),
     (["evaluate", "nobody"], "There is no run 'nobody'"),
+    (["evaluate", "nobody", "--csv", "nowhere/out.csv"], "cannot be written: there is no such folder."),
     (["teach", "--out", "."], ". exists and is not empty."),
     (["anchors", "check", "story.txt"], "An anchor file ends in .csv or .json"),
     (["anchors", "propose", "story.txt", "--limit", "0"], "Invalid value for '--limit'"),
@@ -344,18 +345,28 @@ def test_probe_answers_for_every_role_and_keeps_what_was_asked(run, capsys):
 
 
 @pytest.mark.slow
-def test_evaluate_measures_again_and_leaves_the_run_alone(run, finished, capsys):
+def test_evaluate_asks_again_and_leaves_the_run_alone(run, finished, capsys):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
-    assert main(["evaluate", run.name, "--evaluation-completions", "2", "--json", "again.json"]) == 0
+    asked = ["evaluate", run.name, "--evaluation-completions", "2", "--json", "again.json", "--csv", "again.csv"]
+    assert main(asked) == 0
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
     again = json.loads(Path("again.json").read_text())
     first = json.loads((finished[0] / "out.json").read_text())["evaluation"]
-    assert len(again["completions"]) == 2
-    for role in first["table"]["roles"]:
-        assert again["evaluation"]["metrics"][role]["perplexity_forget"] == pytest.approx(
-            first["metrics"][role]["perplexity_forget"]
-        )
-    assert "Probability familiarity" in capsys.readouterr().out
+    assert again["of"] == run.name and again["run"] != run.name and again["suite"] == "quick"
+    assert len(again["evidence"]["completions"]["unlearned"]) == 2
+    for role in again["roles"]:
+        for name in ("probability_familiarity", "control_probability"):
+            assert again["metrics"][role][name] == pytest.approx(first["metrics"][role][name])
+    assert "probability_familiarity" in Path("again.csv").read_text()
+    shown = capsys.readouterr().out
+    assert "Probability familiarity" in shown and "Verbatim overlap" in shown and "as never taught" in shown
+
+    assert main(["evaluate", run.name, "--compare", run.name, "--no-wait", "--json", "queued.json"]) == 0
+    queued = json.loads(Path("queued.json").read_text())
+    assert queued["of"] == run.name
+    assert main(["runs", "stop", queued["run"], "--now", "--wait"]) == 0
+    assert main(["evaluate", queued["run"]]) == 2
+    assert "is an evaluation itself" in capsys.readouterr().err
 
 
 @pytest.mark.slow

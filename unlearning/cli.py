@@ -4,7 +4,7 @@
     teach       fine-tune a model on a text, so that it has something to forget
     anchors     propose, check and convert dictionaries of a text's own expressions
     unlearn     make a model forget a text: a new run, followed to its end
-    evaluate    measure a run's models again
+    evaluate    what a run's models still know, what broke, and whether it comes back
     complete    what the models of a run say next, side by side
     probe       how likely they find given words
     export      an unlearned model to use elsewhere
@@ -23,8 +23,9 @@ from collections.abc import Sequence
 import typer
 
 from unlearning.commands import anchors, models
+from unlearning.commands.evaluate import evaluate
 from unlearning.commands.export import export
-from unlearning.commands.look import complete, evaluate, probe
+from unlearning.commands.look import complete, probe
 from unlearning.commands.teach import teach
 from unlearning.commands.unlearn import ablation, demo, unlearn
 from unlearning.errors import UnlearningError

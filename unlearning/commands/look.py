@@ -1,18 +1,15 @@
-"""`complete`, `probe` and `evaluate`: what the models of a run say."""
+"""`complete` and `probe`: what the models of a run say."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearning.commands.outcome import show_evaluation
 from unlearning.commands.output import JsonOption, check_writable, console, print_table, working, write_json
-from unlearning.commands.settings import with_settings
 from unlearning.errors import PromptError
 
 if TYPE_CHECKING:
@@ -97,48 +94,6 @@ def probe(
     ]
     print_table("Probability of each target", ("prompt", "target", *asked_roles), rows)
     write_json(json_file, answers)
-
-
-@with_settings("evaluation")
-def evaluate(
-    run: RunArgument,
-    probes: Annotated[
-        Path | None, typer.Option("--probes", metavar="FILE", help="Prompts with target words, not the run's own.")
-    ] = None,
-    json_file: JsonOption = None,
-    *,
-    changes: dict[str, Any],
-) -> None:
-    """Measure every model of a run again, with other prompts or settings if you like. The run stays as it is."""
-    from unlearning.config import make_settings
-    from unlearning.text.prompts import load_probes
-
-    check_writable(json_file)
-    own_probes = load_probes(probes) if probes else None
-    with working("Loading the models …") as report:
-        from unlearning.evaluation.measure import add_fluency, measure_role, summarise
-        from unlearning.evaluation.report import side_by_side
-        from unlearning.training.stages import measure_inputs, measured_roles
-
-        work = open_run(run, report)
-        settings = make_settings(work.settings.preset, work.settings.model_dump() | changes).evaluation
-        inputs = measure_inputs(work)
-        inputs = replace(inputs, probes=own_probes) if own_probes else inputs
-        by_role: dict[str, dict[str, Any]] = {}
-        for role in measured_roles(work):
-            report("note", message=f"Measuring the {role} model …")
-            with work.family.role(role) as model:
-                by_role[role] = measure_role(model, work.family.tokenizer, inputs, settings, ignore)
-        with work.family.role("baseline") as model:
-            add_fluency(model, work.family.tokenizer, by_role)
-    evaluation = summarise(by_role)
-    show_evaluation(evaluation)
-    told = {"run": run, "evaluation": evaluation, "completions": side_by_side(by_role), "roles": by_role}
-    write_json(json_file, told)
-
-
-def ignore(kind: str, **fields: Any) -> None:
-    """A reporter that tells nobody."""
 
 
 def open_run(reference: str, report: Callable[..., None]) -> Work:

@@ -117,7 +117,7 @@ def show_evaluation(evaluation: Mapping[str, Any]) -> None:
     from unlearning.evaluation.report import rich_table
 
     screen = console()
-    screen.print(rich_table(evaluation["table"], "Before and after"))
+    screen.print(rich_table(evaluation["table"], "Before and after", with_perfect=True))
     for question, verdict in evaluation["verdicts"].items():
         screen.print(f"{question.capitalize()}? {verdict['text']}", markup=False)
 

@@ -47,6 +47,15 @@ METRICS: dict[str, Metric] = {
         2,
         0.0,
     ),
+    "judged_familiarity": Metric(
+        "Completion familiarity, by a language model",
+        "the same score from the grades of a language model with the same rubric, where one was asked",
+        WHP,
+        "Higher: completions bring up the text unasked. From 0 to 5.",
+        "lower",
+        2,
+        0.0,
+    ),
     "perplexity_forget": Metric(
         "Perplexity of the forget text",
         "exp(−mean log P(token | tokens before)) over blocks that were unlearned; a block's first token not counted",

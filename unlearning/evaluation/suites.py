@@ -166,7 +166,9 @@ def create_evaluation(
     check_evaluable(of)
     columns = list(SUITES[suite].columns if suite in SUITES and columns is None else columns or ())
     own = {file: of / file for file in INPUTS if (of / file).exists() and file not in MADE_WITHOUT}
-    given = own | _questions_of(of, config) | dict(inputs or {})
+    given: dict[str, str | bytes | Path] = questions_of(of) | own | dict(inputs or {})
+    if QUESTIONS not in given and (made := _made_questions(of)):
+        given[QUESTIONS] = made
     settings = settings.model_copy(update={"evaluation": evaluation}) if evaluation else settings
     told = store.load(of)
     facts = {"of": of.name, "suite": suite, "parts": plan(suite), "columns": columns}
@@ -230,8 +232,13 @@ def _budget(of: Path, suite: str, columns: int) -> dict[str, Any]:
     return {"stages": stages}
 
 
-def _questions_of(of: Path, config: Mapping[str, Any]) -> dict[str, Path]:
-    """The questions that come with the run's scenario, as far as they are about its text."""
+def questions_of(of: Path) -> dict[str, Path]:
+    """The questions that a run can be asked: its own, else those of its scenario as far as they are about its text."""
+    own = {file: of / file for file in (QUESTIONS, NEIGHBOURS) if (of / file).is_file()}
+    return _questions_of(read_config(of)) | own
+
+
+def _questions_of(config: Mapping[str, Any]) -> dict[str, Path]:
     from unlearning.scenarios import ASSETS, SCENARIOS, load_scenario
 
     scenario = config.get("scenario")
@@ -242,9 +249,32 @@ def _questions_of(of: Path, config: Mapping[str, Any]) -> dict[str, Path]:
     return {file: folder / file for file in files if (folder / file).is_file()}
 
 
+def _made_questions(of: Path) -> str:
+    """Questions made from a run's own text, where it comes without; empty where it has too few names."""
+    from unlearning.evaluation.questions import dump_questions
+    from unlearning.evaluation.questions_made import questions_from_text
+    from unlearning.text.anchors import load_dictionary
+
+    text = (of / "text.txt").read_text(encoding="utf-8")
+    made = questions_from_text(text, load_dictionary(of / "anchors.json"))
+    return dump_questions(made) if made else ""
+
+
 def _same_text(text: str, config: Mapping[str, Any]) -> bool:
     return hashlib.sha256(text.encode()).hexdigest() == config["text"].get("sha256")
 
 
 def _scenario(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"scenario": config["scenario"]} if config.get("scenario") else {}
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """What an evaluation found.
+
+    Raises:
+        RunError: it has not come to its end, or is none.
+    """
+    found = read_json_or_empty(folder / RESULT)
+    if not found:
+        raise RunError(f"Run {folder.name} has no {RESULT}.", "Wait for its end, or resume it.")
+    return found

@@ -1,0 +1,200 @@
+"""An evaluation as a run of its own: made, done part by part, stopped, resumed; what it says of a tiny real run."""
+
+import json
+import shutil
+
+import pytest
+from finished_run import finished  # noqa: F401
+
+from unlearning.config import make_settings
+from unlearning.errors import RunError, SettingsError
+from unlearning.evaluation import suites
+from unlearning.evaluation.metrics_table import METRICS
+from unlearning.evaluation.questions import Question, dump_questions, load_questions
+from unlearning.evaluation.suites_run import execute
+from unlearning.runs import store
+from unlearning.runs.durable import read_json, write_json
+from unlearning.runs.events import EventWriter, read
+from unlearning.runs.store import State
+from unlearning.worker import EXECUTORS, load_executor, work
+
+CORE = {"parts": list(suites.PARTS)}  # without the attacks, which are tested by themselves
+QUESTIONS = [Question("Who had a watch?", ("the rabbit", "the queen", "a cook", "a pig"), 0, "A watch had")]
+ROLES = ["never_taught", "baseline", "unlearned"]
+
+
+@pytest.fixture(scope="module")
+def workspace(finished, tmp_path_factory):
+    """A workspace of its own with the finished run in it."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    shutil.copytree(finished, folder / "runs" / "of-this-run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def of(workspace):
+    return workspace / "runs" / "of-this-run"
+
+
+@pytest.fixture(scope="module")
+def evaluated(workspace, of):
+    """A quick evaluation, done by a worker."""
+    before = {path: path.stat().st_mtime_ns for path in of.rglob("*") if path.is_file()}
+    run = suites.create_evaluation(workspace, of, "quick", inputs={"questions.json": dump_questions(QUESTIONS)})
+    assert work(run.folder) == 0
+    assert {path: path.stat().st_mtime_ns for path in of.rglob("*") if path.is_file()} == before
+    return run.folder
+
+
+def untold(kind, **fields):
+    pass
+
+
+def test_every_kind_of_run_has_somebody_who_does_it(monkeypatch):
+    monkeypatch.delenv("UNLEARNING_EXECUTOR", raising=False)
+    assert load_executor(suites.KIND) is execute
+    assert set(EXECUTORS) == {"unlearn", "evaluation"}
+
+
+def test_what_an_evaluation_says(evaluated, of):
+    found = read_json(evaluated / suites.RESULT)
+    assert found["format"] == 1 and found["of"] == of.name and found["suite"] == "quick" and found["complete"]
+    assert found["roles"] == ROLES
+    for role in ROLES:
+        assert set(found["metrics"][role]) <= set(METRICS)
+        assert {"probability_familiarity", "rouge_l", "question_accuracy", "kl_retain"} <= set(found["metrics"][role])
+    assert found["metrics"]["baseline"]["kl_retain"]["value"] == pytest.approx(0, abs=1e-6)
+    assert set(found["verdicts"]) == {"forgotten", "intact"}
+    assert {"probes", "controls", "completions", "passages", "questions", "divergence"} <= set(found["evidence"])
+    assert found["evidence"]["questions"]["unlearned"][0]["answer"] == "the rabbit"
+    assert all(row["perfect"] or row["metric"].startswith("perplexity") for row in found["table"]["rows"])
+    told = store.load(evaluated)
+    assert told.state is State.SUCCEEDED and told.summary["headline"] == found["headline"]
+    kinds = [(event["kind"], event.get("stage"), event.get("state")) for event in read(evaluated).events]
+    for part in suites.plan("quick"):
+        assert ("stage", part, "started") in kinds and ("stage", part, "done") in kinds
+
+
+def test_what_the_run_asked_itself_is_taken_over_and_equal_to_asking_again(evaluated, workspace, of, tmp_path):
+    own = read_json(of / "stages" / "evaluate" / "stage.json")["evaluation"]["metrics"]
+    found = read_json(evaluated / suites.RESULT)["metrics"]
+    stage = read_json(evaluated / "stages" / "familiarity" / "stage.json")
+    assert stage["taken_over"] == ROLES
+    for role in ROLES:
+        for name in ("probability_familiarity", "perplexity_unrelated", "fluent_share"):
+            assert found[role][name] == own[role][name]
+    # Without the run's own evaluation the same comes out.
+    elsewhere = tmp_path / "runs" / of.name
+    shutil.copytree(of, elsewhere)
+    shutil.rmtree(elsewhere / "stages" / "evaluate")
+    run = suites.create_evaluation(tmp_path, elsewhere, "quick", extra=CORE)
+    execute(run.folder, untold, lambda: False)
+    assert read_json(run.folder / "stages" / "familiarity" / "stage.json")["taken_over"] == []
+    again = read_json(run.folder / suites.RESULT)["metrics"]
+    for role in ROLES:
+        for name in ("probability_familiarity", "completion_familiarity", "fluent_share"):
+            assert again[role][name]["value"] == pytest.approx(own[role][name]["value"], abs=1e-6)
+
+
+def test_it_can_be_stopped_after_any_role_and_goes_on_there(workspace, of, evaluated):
+    inputs = {"questions.json": dump_questions(QUESTIONS)}
+    run = suites.create_evaluation(workspace, of, "quick", inputs=inputs, extra=CORE)
+    stops, asked = 0, []
+    while True:
+        patience = iter([False] * 4)
+        with EventWriter(run.folder) as events:
+
+            def report(kind, events=events, **fields):
+                if kind == "step":
+                    asked.append((fields["stage"], fields["role"]))
+                events(kind, **fields)
+
+            if execute(run.folder, report, lambda patience=patience: next(patience, True))["state"] == "succeeded":
+                break
+        stops += 1
+        assert not read_json(run.folder / suites.RESULT)["complete"]
+    assert stops >= 3
+    # A role whose answer was the last before a stop is told of again, and not asked again: its file is there.
+    assert {part for part, _ in asked} == set(suites.PARTS)
+    first, second = (read_json(folder / suites.RESULT) for folder in (evaluated, run.folder))
+    assert first["metrics"] == second["metrics"]
+    assert second["evidence"].items() <= first["evidence"].items()
+
+
+def test_other_probes_and_settings_are_asked_anew(workspace, of):
+    probes = json.dumps([{"prompt": "The Cheshire", "targets": [" Cat"]}])
+    settings = make_settings("standard", {"evaluation.completions": 2, "evaluation.completion_tokens": 3}).evaluation
+    inputs = {"probes.json": probes}
+    run = suites.create_evaluation(workspace, of, "quick", inputs=inputs, evaluation=settings, extra=CORE)
+    execute(run.folder, untold, lambda: False)
+    found = read_json(run.folder / suites.RESULT)
+    assert [row["prompt"] for row in found["evidence"]["probes"]["unlearned"]] == ["The Cheshire"]
+    assert len(found["evidence"]["completions"]["unlearned"]) == 2
+    assert "controls" not in found["evidence"]
+    assert read_json(run.folder / "stages" / "familiarity" / "stage.json")["taken_over"] == []
+
+
+def test_which_runs_cannot_be_evaluated(workspace, of, evaluated, tmp_path):
+    with pytest.raises(RunError, match="is an evaluation itself"):
+        suites.create_evaluation(workspace, evaluated, "quick")
+    with pytest.raises(SettingsError, match="no suite 'slow'"):
+        suites.create_evaluation(workspace, of, "slow")
+    gone = suites.create_evaluation(workspace, of, "quick")
+    write_json(gone.folder / "config.json", read_json(gone.folder / "config.json") | {"of": "nobody"})
+    with pytest.raises(RunError, match="Run nobody, which is to be evaluated, is not in"):
+        execute(gone.folder, untold, lambda: False)
+    shutil.rmtree(gone.folder)
+
+
+def test_evaluations_of_a_run_and_the_newest(workspace, of, evaluated):
+    runs = suites.evaluations_of(workspace, of.name)
+    assert evaluated in {run.folder for run in runs}
+    numbers = [run.number for run in runs]
+    assert numbers == sorted(numbers, reverse=True)
+    newest = suites.newest_result(workspace, of.name, "quick")
+    assert newest["evaluation"] in {run.id for run in runs} and newest["complete"]
+    assert suites.newest_result(workspace, of.name, "full") == {}
+    assert suites.newest_result(workspace, "nobody") == {}
+
+
+def test_how_long_it_takes_is_known_where_the_machine_was_measured(of, workspace, monkeypatch):
+    assert suites.expected_seconds(of, "quick") is None
+    from unlearning.runs.speeds import Speeds
+
+    known = Speeds(100, 400, 500, 80, 0.1, 5, 1e9, 1e9, 1e6, 1e6, 4, 2)
+    monkeypatch.setattr("unlearning.runs.speeds.known_speeds", lambda *_: known)
+    assert 10 < suites.expected_seconds(of, "quick") < suites.expected_seconds(of, "full")
+    run = suites.create_evaluation(workspace, of, "quick")
+    assert list(run.config["budget"]["stages"]) == suites.plan("quick")
+    shutil.rmtree(run.folder)
+
+
+def test_a_run_without_questions_gets_some_from_its_text(of, workspace):
+    run = suites.create_evaluation(workspace, of, "quick")
+    made = load_questions(run.folder / "questions.json")
+    assert made and all(len(question.options) == 4 for question in made)
+    shutil.rmtree(run.folder)
+
+
+def test_a_scenarios_questions_come_with_its_own_text_alone(tmp_path):
+    from unlearning.scenarios import inputs_of, load_scenario
+
+    scenario = load_scenario("wonderland")
+    inputs = inputs_of(scenario)
+    inputs.pop("taught")
+    settings = make_settings("standard", {"model.name": "random:tiny"})
+    own = store.create(tmp_path, settings, inputs, title="T", extra={"scenario": "wonderland"})
+    assert set(suites.questions_of(own.folder)) == {"questions.json", "neighbours.json"}
+    inputs |= {"text.txt": "Another."}
+    other = store.create(tmp_path, settings, inputs, title="T", extra={"scenario": "wonderland"})
+    assert set(suites.questions_of(other.folder)) == {"neighbours.json"}
+    assert suites.questions_of(store.create(tmp_path, settings, inputs, title="T").folder) == {}
+    made = suites.create_evaluation(tmp_path, own.folder, "quick")
+    assert len(load_questions(made.folder / "questions.json")) >= 60
+    assert made.config["scenario"] == "wonderland"
+
+
+def test_part_titles_are_words():
+    for part in suites.plan("full"):
+        assert suites.part_title(part) != part
+    assert suites.part_title("nothing") == "nothing"

@@ -1,0 +1,201 @@
+"""`evaluate`: what a run's models still know, what broke, and whether it can be brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unlearning.commands.outcome import run_to_end, show_evaluation
+from unlearning.commands.output import JsonOption, check_writable, console, print_table, say, step_bar, write_json
+from unlearning.commands.settings import with_settings
+from unlearning.errors import SettingsError
+from unlearning.runs.budget import gigabytes
+
+if TYPE_CHECKING:
+    from unlearning.config import EvaluationSettings
+
+ROLES = ("never_taught", "baseline", "unlearned")
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name.")]
+
+
+@with_settings("evaluation")
+def evaluate(
+    run: RunArgument,
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="NAME", help="quick (about a minute) or full (with all attacks, minutes).")
+    ] = "quick",
+    compare: Annotated[
+        list[str] | None,
+        typer.Option("--compare", metavar="RUN", help="Show this run's newest evaluation beside it. Repeatable."),
+    ] = None,
+    probes: Annotated[
+        Path | None, typer.Option("--probes", metavar="FILE", help="Prompts with target words, not the run's own.")
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            "--questions", metavar="FILE", help="Multiple-choice questions, not the scenario's: .json, see the README."
+        ),
+    ] = None,
+    llm: Annotated[
+        str,
+        typer.Option("--llm", metavar="URL", help="Have a language model there write questions, if there are none."),
+    ] = "",
+    llm_model: Annotated[str, typer.Option("--llm-model", metavar="NAME", help="The name of that model there.")] = "",
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Have that language model grade the completions too (0 to 3).")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow it to its end, or queue it and return.")
+    ] = True,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write every figure of every model as CSV.")
+    ] = None,
+    json_file: JsonOption = None,
+    *,
+    changes: dict[str, Any],
+) -> None:
+    """Ask a run's models what they still know, what broke, and whether attacks bring it back. The run stays as it is.
+
+    An evaluation is a run of its own: Ctrl-C stops it, `runs resume` goes on with the parts that are left.
+    """
+    from unlearning.evaluation import suites
+    from unlearning.runs import scheduler
+    from unlearning.runs.store import find, workspace_folder
+
+    check_writable(json_file)
+    check_writable(csv_file)
+    workspace = workspace_folder()
+    of = find(workspace, run)
+    suites.effort(suite)
+    others = {name: _evaluated(workspace, name) for name in compare or ()}
+    inputs = _inputs(of, probes, questions, llm, llm_model)
+    expected = suites.expected_seconds(of, suite)
+    made = suites.create_evaluation(workspace, of, suite, inputs=inputs, evaluation=_settings(of, changes))
+    if expected:
+        say(f"Expected to take about {expected:.0f} seconds.")
+    if not wait:
+        scheduler.start(made.folder)
+        say(f"Evaluation {made.id} is queued; `python -m unlearning runs follow {made.id}` watches it.")
+        write_json(json_file, {"run": made.id, "of": of.name, "folder": made.folder})
+        return
+    spent = run_to_end(made)["spent"]
+    found = suites.read_result(made.folder)
+    if judge:
+        found = _judged(made.folder, found, llm, llm_model)
+    _show(found, made.id, spent)
+    if others:
+        _show_beside(of.name, found, others)
+    _write_csv(csv_file, found)
+    write_json(json_file, found | {"run": made.id, "spent": spent})
+
+
+def _inputs(of: Path, probes: Path | None, questions: Path | None, llm: str, llm_model: str) -> dict[str, Any]:
+    """What is asked instead of the run's own prompts and the scenario's questions."""
+    from unlearning.evaluation.questions import dump_questions, load_questions
+    from unlearning.evaluation.suites import QUESTIONS, questions_of
+    from unlearning.text.prompts import load_probes
+
+    inputs: dict[str, Any] = {}
+    if probes:
+        load_probes(probes)
+        inputs["probes.json"] = probes
+    if questions:
+        inputs[QUESTIONS] = dump_questions(load_questions(questions))
+    elif llm and QUESTIONS not in questions_of(of):
+        from unlearning.evaluation.questions_made import make_questions
+
+        with step_bar() as report:
+            text = (of / "text.txt").read_text(encoding="utf-8")
+            inputs[QUESTIONS] = dump_questions(make_questions(text, _endpoint(llm, llm_model), report=report))
+    return inputs
+
+
+def _endpoint(llm: str, llm_model: str) -> Any:
+    if not llm or not llm_model:
+        raise SettingsError("A language model needs an address and a name.", "Give --llm URL and --llm-model NAME.")
+    from unlearning.endpoint import Endpoint
+
+    return Endpoint(llm, llm_model)
+
+
+def _settings(of: Path, changes: Mapping[str, Any]) -> EvaluationSettings | None:
+    if not changes:
+        return None
+    from unlearning.config import make_settings
+    from unlearning.runs.record import read_settings
+
+    own = read_settings(of)
+    return make_settings(own.preset, own.model_dump() | dict(changes)).evaluation
+
+
+def _evaluated(workspace: Path, name: str) -> dict[str, Any]:
+    """The newest evaluation of another run.
+
+    Raises:
+        SettingsError: it has none.
+    """
+    from unlearning.evaluation.suites import newest_result
+    from unlearning.runs.store import find
+
+    other = find(workspace, name)
+    found = newest_result(workspace, other.name)
+    if not found:
+        hint = f"Evaluate it first: `python -m unlearning evaluate {other.name}`."
+        raise SettingsError(f"Run {other.name} has not been evaluated.", hint)
+    return found
+
+
+def _judged(folder: Path, found: dict[str, Any], llm: str, llm_model: str) -> dict[str, Any]:
+    """The result with a language model's grades, written back to the evaluation."""
+    from unlearning.evaluation.judging import add_judgements
+    from unlearning.evaluation.suites import RESULT
+    from unlearning.runs import durable
+    from unlearning.text.anchors import load_dictionary
+
+    names = [anchor.term for anchor in load_dictionary(folder / "anchors.json").enabled()]
+    title = str(durable.read_json(folder / "config.json")["text"].get("title", ""))
+    with step_bar() as report:
+        found = add_judgements(found, _endpoint(llm, llm_model), title, names, report)
+    durable.write_json(folder / RESULT, found)
+    return found
+
+
+def _show(found: Mapping[str, Any], evaluation: str, spent: Mapping[str, Any]) -> None:
+    show_evaluation(found)
+    rows = [
+        (attack["title"], *(_value(attack, role) for role in ROLES), attack.get("text", ""))
+        for attack in found.get("attacks") or []
+    ]
+    if rows:
+        print_table("Attacks", ("", *(role.replace("_", " ") for role in ROLES), "what it shows"), rows)
+    seconds, memory = spent["seconds"], gigabytes(spent["peak_bytes"])
+    say(f"{seconds:.0f} seconds, at most {memory} of memory. Evaluation {evaluation}.")
+
+
+def _value(attack: Mapping[str, Any], role: str) -> float | None:
+    return (attack.get("values", {}).get(role) or {}).get("value")
+
+
+def _show_beside(run: str, found: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> None:
+    """Several runs' unlearned models in one table, and their verdicts."""
+    from unlearning.evaluation.report import compare_table, rich_table
+
+    results = {run: found} | dict(others)
+    before = {role: found["metrics"][role] for role in ROLES[:2] if role in found["metrics"]}
+    after = {name: each["metrics"]["unlearned"] for name, each in results.items() if "unlearned" in each["metrics"]}
+    console().print(rich_table(compare_table(before | after), "Unlearned models of several runs"))
+    questions = ("forgotten", "intact")
+    rows = [(name, *(each["verdicts"][question]["answer"] for question in questions)) for name, each in results.items()]
+    print_table("Verdicts", ("run", *questions), rows)
+
+
+def _write_csv(path: Path | None, found: Mapping[str, Any]) -> None:
+    if path is None:
+        return
+    from unlearning.ui.probing_files import make_file
+
+    path.write_text(make_file(found, "figures")[1], encoding="utf-8")
