@@ -1,0 +1,39 @@
+"""The check at the end of the tests: it finds a process that a test left behind, and only then complains."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+LEAVES_ONE = """
+import subprocess, sys
+def test_it():
+    code = "import time; time.sleep(300)"
+    process = subprocess.Popen([sys.executable, "-c", code, "left-behind"], start_new_session=True)
+    print(f"left {process.pid}.")
+"""
+LEAVES_NONE = """
+import subprocess, sys
+def test_it():
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+"""
+
+
+@pytest.mark.parametrize(("code", "status"), [(LEAVES_ONE, 1), (LEAVES_NONE, 0)])
+def test_a_process_left_behind_fails_the_tests_and_is_ended(tmp_path, code, status):
+    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    (tmp_path / "test_it.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", tmp_path], cwd=tmp_path, text=True,
+        capture_output=True, timeout=120, env=os.environ | {"UNLEARNING_TESTS_PATIENCE": "2"},
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout + done.stderr
+    assert ("left-behind" in done.stdout) == bool(status)
+    assert ("No process was left behind." in done.stdout) != bool(status)
+    if status:
+        number = int(done.stdout.partition("left ")[2].partition(".")[0])
+        assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
