@@ -12,6 +12,7 @@ from unlearning.runs.durable import write_json
 from unlearning.runs.events import EventWriter
 from unlearning.runs.locks import WORKER_LOCK, take
 from unlearning.runs.machine import slot_environment, suits
+from unlearning.runs.progress import expected_left
 from unlearning.runs.store import State
 
 
@@ -46,6 +47,26 @@ def test_positions_and_expected_starts(workspace):
             queue.enqueue(folder)
         found = [(place.folder, place.position, place.starts_in_s) for place in queue.places(workspace)]
     assert found == [(second, 1, 80.0), (third, 2, 120.0), (unknown, 3, 130.0), (last, 4, None)]
+
+
+def test_a_run_that_goes_on_is_expected_to_take_what_is_left_of_it(workspace):
+    stages = {"reinforce": {"seconds": 30.0, "steps": 10}, "finetune": {"seconds": 60.0, "steps": 20}}
+    stages["evaluate"] = {"seconds": 8.0, "steps": 3}
+    folder = make_run(workspace, extra={"budget": {"seconds": 100.0, "stages": stages}})
+    assert expected_left(folder) == 100.0  # two seconds of loading among it
+    (folder / "stages/reinforce").mkdir(parents=True)
+    write_json(folder / "stages/reinforce/stage.json", {})
+    for step in (4, 5):
+        (folder / f"stages/finetune/checkpoints/step-{step:06d}").mkdir(parents=True)
+    assert expected_left(folder) == 2 + 60 * 15 / 20 + 8
+    write_json(folder / "stages/finetune/stage.json", {})
+    (folder / "stages/finetune/checkpoints/step-000020").mkdir()
+    assert expected_left(folder) == 2 + 8
+    write_json(folder / "result.json", {"state": "succeeded"})
+    queue.enqueue_more(folder, 4)
+    behind = make_run(workspace)
+    queue.enqueue(behind)
+    assert [place.starts_in_s for place in queue.places(workspace)] == [0.0, 2 + 60 * 4 / 20 + 8]
 
 
 def test_two_devices_share_the_queue(workspace, monkeypatch):

@@ -59,6 +59,18 @@ def test_config_holds_what_is_needed_elsewhere(workspace):
         record.check_inputs(run.folder)
 
 
+def test_a_taught_adapter_is_one_of_the_inputs(workspace, tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    folder = store.create(workspace, make_settings(), {"text.txt": "a", "taught": adapter}).folder
+    assert set(record.read_config(folder)["inputs"]) == {"text.txt", "taught/adapter_model.safetensors"}
+    record.check_inputs(folder)
+    (folder / "taught/adapter_model.safetensors").write_bytes(b"others!")
+    with pytest.raises(RunDamagedError, match=r"adapter_model\.safetensors was changed"):
+        record.check_inputs(folder)
+
+
 def test_a_run_needs_a_text_and_takes_no_other_files(workspace):
     with pytest.raises(SettingsError, match="needs a text"):
         store.create(workspace, make_settings(), {})

@@ -59,6 +59,33 @@ def expected_stages(config: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(stage.get("seconds", 0.0)) for name, stage in stages.items()}
 
 
+def expected_left(folder: Path) -> float | None:
+    """Seconds that a run which waits will take: of the stages that are not done, and of the steps asked for since.
+
+    None where it has no budget to tell.
+    """
+    config = read_json_or_empty(folder / "config.json")
+    expected = expected_stages(config)
+    if not expected:
+        return None
+    budget, left = config["budget"], {}
+    for name, seconds in expected.items():
+        if not (folder / "stages" / name / "stage.json").exists():
+            left[name] = seconds * _share_left(folder, name, int((budget["stages"][name] or {}).get("steps") or 0))
+    loading = max(0.0, float(budget.get("seconds") or 0.0) - sum(expected.values()))
+    return loading + sum(left.values())
+
+
+def _share_left(folder: Path, stage: str, steps: int) -> float:
+    """Of a stage of so many steps, with those asked for since, by its newest checkpoint; 1 is all of it as planned."""
+    if steps <= 0:
+        return 1.0
+    more = read_json_or_empty(folder / "more.json").get(stage, 0)
+    names = [path.name.removeprefix("step-") for path in (folder / "stages" / stage / "checkpoints").glob("step-*")]
+    done = max((int(name) for name in names if name.isdigit()), default=0)
+    return max(0.0, steps + (more if isinstance(more, int) else 0) - done) / steps
+
+
 def _run_left(stage: str, stage_left: float | None, expected: Mapping[str, float]) -> float | None:
     if not expected:
         return None

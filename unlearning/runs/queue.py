@@ -16,7 +16,7 @@ from unlearning.errors import RunBusyError, RunError
 from unlearning.runs.durable import disk_errors_in_words, read_json_or_empty, remove_file, write_json
 from unlearning.runs.locks import WORKER_LOCK, held, take
 from unlearning.runs.machine import slots, suits
-from unlearning.runs.progress import expected_stages, progress
+from unlearning.runs.progress import expected_left, progress
 from unlearning.runs.record import read_config
 from unlearning.runs.store import ACTIVE, State, runs_folder, state
 
@@ -153,7 +153,8 @@ def places(workspace: Path) -> list[Place]:
         suited = [index for index, name in enumerate(names) if suits(device, name, names)] or [0]
         slot = min(suited, key=free_in.__getitem__)
         start = free_in[slot]
-        free_in[slot] += sum(expected_stages(read_json_or_empty(folder / "config.json")).values()) or math.inf
+        takes = expected_left(folder)
+        free_in[slot] += math.inf if takes is None else takes
         found.append(Place(folder, position, None if math.isinf(start) else start))
     return found
 

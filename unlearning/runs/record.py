@@ -32,7 +32,11 @@ def make_config(settings: Settings, folder: Path, title: str, kind: str) -> dict
             "characters": len(text),
         },
         "settings": settings.model_dump(mode="json"),
-        "inputs": {file.name: _sha256(file.read_bytes()) for file in sorted(folder.iterdir()) if file.is_file()},
+        "inputs": {
+            file.relative_to(folder).as_posix(): _sha256(file.read_bytes())
+            for file in sorted(folder.rglob("*"))  # a taught adapter is a folder
+            if file.is_file()
+        },
         "versions": machine.versions(),
         "hardware": machine.hardware(),
     }
