@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,12 +88,45 @@ class AdapterFamily:
                 before = self._model.active_adapter
                 self._model.set_adapter(adapter)
                 try:
-                    yield self._model
+                    with self._rows([adapter]):
+                        yield self._model
                 finally:
                     if self._exists(before):
                         self._model.set_adapter(before)
         finally:
             self._model.train(was_training)
+
+    def mixes(self, roles: Sequence[str]) -> bool:
+        """Whether the rows of one batch can play these roles."""
+        from unlearning.models.low_rank import can_mix
+
+        adapters = [resolve(role, self._exists("taught")) for role in roles]
+        return self._wrapped and can_mix(self._model, [name for name in adapters if name is not None])
+
+    @contextmanager
+    def rows(self, roles: Sequence[str]) -> Iterator[Any]:
+        """The model for reading, row i of a batch in role `roles[i]`, as `role` would give it.
+
+        Raises:
+            RunError: a role that this run has not made, or a model whose rows cannot differ (see `mixes`).
+        """
+        for role in roles:
+            if not self.has(role):
+                raise RunError(f"This run has no {role} model.", "Run the stage that makes it first.")
+        if not self.mixes(roles):
+            raise RunError("This model cannot play several roles at once.", "Ask for one role at a time.")
+        was_training = self._model.training
+        self._model.eval()
+        try:
+            with self._rows([resolve(role, self._exists("taught")) for role in roles]):
+                yield self._model
+        finally:
+            self._model.train(was_training)
+
+    def _rows(self, adapters: Sequence[str | None]) -> Any:
+        from unlearning.models.low_rank import rows_play
+
+        return rows_play(self._model, adapters)
 
     def create(self, role: str) -> Any:
         """Begin `role` as a copy of the baseline and make its adapter the trainable one."""
@@ -116,10 +149,16 @@ class AdapterFamily:
     def _add(self, adapter: str, config: Any) -> None:
         if self._wrapped:
             self._model.add_adapter(adapter, config)
-            return
-        from peft import get_peft_model
+        else:
+            from peft import get_peft_model
 
-        self._model = get_peft_model(self._model, config, adapter_name=adapter)
+            self._model = get_peft_model(self._model, config, adapter_name=adapter)
+        self._wrap()
+
+    def _wrap(self) -> None:
+        from unlearning.models.low_rank import make_lean
+
+        make_lean(self._model)
         self._wrapped = True
 
     def save(self, role: str, folder: Path) -> None:
@@ -135,11 +174,11 @@ class AdapterFamily:
         self.drop(role)
         if self._wrapped:
             self._model.load_adapter(folder, adapter_name=role, is_trainable=False)
-            return
-        from peft import PeftModel
+        else:
+            from peft import PeftModel
 
-        self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=role, is_trainable=False)
-        self._wrapped = True
+            self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=role, is_trainable=False)
+        self._wrap()
 
     def drop(self, role: str) -> None:
         if not self._exists(role):

@@ -1,0 +1,132 @@
+"""Low-rank adapters at their price: peft's linear layer with a shorter forward, and rows that play different roles.
+
+peft computes y = W x + s·B(A x) in five passes over tensors as large as y, four of them in float32 whatever the
+model's own format; an adapter of rank 8 then costs a third of the forward pass. Here s goes to the rank-r half and
+one fused product adds the other: the same formula, the adapter at a few per cent.
+
+For reading (no gradients) the adapters of a batch are stacked: with A = [A₁; A₂] and B = [B₁ | B₂], row i of the
+batch takes its own adapter by a mask over the stacked rank, so that any number of roles costs two small products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import Linear
+
+from unlearning.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """The adapters that a batch's rows play at one layer.
+
+    Attributes:
+        down: A of every adapter, one below the other, [ranks, in].
+        up: s·B of every adapter, side by side, transposed, [ranks, out].
+        mask: Which row takes which, [rows, 1, ranks] of ones and zeros; None where all take all.
+    """
+
+    down: torch.Tensor
+    up: torch.Tensor
+    mask: torch.Tensor | None
+
+
+class LeanLinear(Linear):  # type: ignore[misc]
+    """peft's layer, its state and its formula; set by `make_lean`."""
+
+    stacked: Stacked | None = None
+
+    def forward(self, x: torch.Tensor, *args: Any, **more: Any) -> torch.Tensor:
+        if self.stacked is not None and not self.disable_adapters and not torch.is_grad_enabled():
+            return self._read(x, self.stacked)
+        name = self._only_adapter()
+        if name is None or args or more or self.disable_adapters or self.merged or not self._one_format(name, x):
+            return super().forward(x, *args, **more)  # type: ignore[no-any-return]
+        result: torch.Tensor = self.base_layer(x)
+        low = self.lora_A[name](self.lora_dropout[name](x)) * self.scaling[name]  # [..., rank]
+        added = torch.addmm(result.flatten(0, -2), low.flatten(0, -2), self.lora_B[name].weight.T)
+        return added.view(result.shape)
+
+    def _one_format(self, name: str, x: torch.Tensor) -> bool:
+        """Whether the fused product may be taken: under autocast, or where all of it has one number format."""
+        same = x.dtype == self.base_layer.weight.dtype == self.lora_B[name].weight.dtype
+        return x.dim() > 1 and (same or torch.is_autocast_enabled(x.device.type))
+
+    def _only_adapter(self) -> str | None:
+        """The active adapter, where there is one alone and it is a plain one."""
+        here = [name for name in self.active_adapters if name in self.lora_A]
+        plain = len(here) == 1 and here[0] not in self.lora_variant and not self.lora_bias[here[0]]
+        return here[0] if plain else None
+
+    def _read(self, x: torch.Tensor, stacked: Stacked) -> torch.Tensor:
+        y: torch.Tensor = self.base_layer(x)
+        low = F.linear(x, stacked.down)  # [..., ranks]
+        if stacked.mask is not None:
+            if len(low) != len(stacked.mask) or low.dim() != stacked.mask.dim():
+                raise ModelError(
+                    "This model's layers do not keep the rows of a batch apart.", "Ask one role at a time."
+                )
+            low *= stacked.mask
+        y.flatten(0, -2).addmm_(low.flatten(0, -2), stacked.up)  # y is new and contiguous, so this is a view of it
+        return y
+
+    def stack(self, adapters: Sequence[str], rows: Sequence[str | None] | None) -> Stacked:
+        """The adapters on top of each other; `rows` names each row's own, None for none."""
+        here = [name for name in adapters if name in self.lora_A]
+        weight, dtype = self.base_layer.weight, self.base_layer.weight.dtype
+        if not here:  # none of them reaches this layer
+            return Stacked(weight.new_zeros(1, self.in_features), weight.new_zeros(1, self.out_features), None)
+        down = torch.cat([self.lora_A[name].weight.detach() for name in here]).to(dtype)
+        up = torch.cat([self.lora_B[name].weight.detach() * self.scaling[name] for name in here], dim=1).T.to(dtype)
+        mask = None
+        if rows is not None:
+            ranks = [name for name in here for _ in range(len(self.lora_A[name].weight))]
+            taken = [[float(own == name) for name in ranks] for own in rows]
+            mask = torch.tensor(taken, dtype=dtype, device=down.device)[:, None]  # [rows, 1, ranks]
+        return Stacked(down, up, mask)
+
+
+def make_lean(model: Any) -> None:
+    """Give peft's plain linear layers the shorter forward; others (quantised ones, say) stay as they are."""
+    for module in model.modules():
+        if type(module) is Linear:
+            module.__class__ = LeanLinear
+
+
+def can_mix(model: Any, adapters: Sequence[str]) -> bool:
+    """Whether `rows_play` knows every layer that these adapters change."""
+    for layer in (module for module in model.modules() if isinstance(module, LoraLayer)):
+        here = [name for name in adapters if name in layer.lora_A or name in layer.lora_embedding_A]
+        if here and not isinstance(layer, LeanLinear):
+            return False
+        if any(name in layer.lora_variant or layer.lora_bias[name] for name in here):
+            return False
+    return True
+
+
+@contextmanager
+def rows_play(model: Any, rows: Sequence[str | None]) -> Iterator[None]:
+    """For as long as the block lasts and no gradients are taken, row i of every batch goes through adapter `rows[i]`.
+
+    Args:
+        model: One that peft has wrapped, of which `can_mix` is true.
+        rows: An adapter's name for each row, or None for the model without any. All alike: a batch of any size.
+    """
+    adapters = sorted({name for name in rows if name is not None})
+    different = rows if len(set(rows)) > 1 else None
+    layers = [module for module in model.modules() if isinstance(module, LeanLinear)]
+    before = [layer.stacked for layer in layers]
+    try:
+        for layer in layers:
+            layer.stacked = layer.stack(adapters, different)
+        yield
+    finally:
+        for layer, stacked in zip(layers, before, strict=True):
+            layer.stacked = stacked
