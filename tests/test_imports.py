@@ -19,6 +19,7 @@ LEVELS = (
     {"methods"},
     {"evaluation", "training"},
     {"export"},
+    {"together"},
     {"worker"},
     {"cli", "runs_cli", "commands", "ui", "__main__"},
 )
@@ -27,7 +28,8 @@ LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "safetensors", "gradio", "plotly", "scipy", "numpy", "lxml"}
 HEAVY |= {"pypdf", "wordfreq"}
 # Parts in which none of these may be imported when the module is.
-LIGHT = {"errors", "config", "endpoint", "text", "runs", "scenarios", "export", "worker"} | LEVELS[-1] - {"ui"}
+LIGHT = {"errors", "config", "endpoint", "text", "runs", "scenarios", "export", "together", "worker"}
+LIGHT |= LEVELS[-1] - {"ui"}
 ONLY_IN_UI = {"gradio", "gradio_client"}
 READERS = {"lxml", "pypdf", "wordfreq"}  # a module that does nothing else may import its library at once
 

@@ -95,7 +95,7 @@ def attempt(folder: Path, until: float | None = None) -> int:
 
 
 def work(folder: Path, until: float | None = None, begun: bool = False) -> int:
-    """Do what is left of the run, see `attempt`. The caller holds its lock, or whoever has begun it for this process."""
+    """Do what is left of the run, see `attempt`. The caller holds its lock, or whoever has begun it for him."""
     stop = StopRequest(folder, until)
     try:
         if not begun:

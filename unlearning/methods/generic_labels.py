@@ -161,6 +161,7 @@ def label_blocks(
     only_changed: bool = False,
     report_block: Callable[[int], None] = lambda done: None,
     first: int = 0,
+    every: int = 1,
 ) -> Iterator[Example]:
     """Generic labels of every block.
 
@@ -177,8 +178,9 @@ def label_blocks(
             another forward pass of the baseline.
         report_block: Called with the number of blocks done.
         first: Begin with this block, a multiple of `batch_blocks`: the same labels as if all were made at once.
+        every: Of the forward passes from there on, do only every so many-th: the share of one of several processes.
     """
-    for start in range(first, len(texts), batch_blocks):
+    for start in range(first, len(texts), batch_blocks * every):
         group = [
             prepare(text, dictionary, tokenizer, settings, f"{seed}/{index}")
             for index, text in enumerate(texts[start : start + batch_blocks], start)
@@ -195,10 +197,12 @@ def own_predictions(
     batch_blocks: int = 4,
     report_block: Callable[[int], None] = lambda done: None,
     first: int = 0,
+    every: int = 1,
 ) -> Iterator[Example]:
     """The k likeliest next tokens of a model at every position of its own input: what the retain term keeps."""
     settings = LabelSettings(use_anchors=False, use_reinforced=False, top_k=top_k, logits="raw")
-    return label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, batch_blocks, False, report_block, first)
+    rest = (batch_blocks, False, report_block, first, every)
+    return label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, *rest)
 
 
 @dataclass

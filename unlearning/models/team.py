@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from unlearning.config import ModelSettings
 from unlearning.errors import SettingsError
 from unlearning.models.hardware import Hardware
 
@@ -101,32 +102,42 @@ def leave(team: Team) -> None:
     if team.size > 1:
         import torch
 
-        torch.distributed.destroy_process_group()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
-def share_of_machine(hardware: Hardware) -> Hardware:
-    """What this process has of a machine that several of its run work on: one card, or a part of processor and memory.
+def own_device(settings: ModelSettings) -> ModelSettings:
+    """The settings with this process's own card, where several processes of a run work on a machine with cards.
 
     Raises:
         SettingsError: there are more processes than cards.
     """
-    here, index = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    if place()[1] == 1:
-        return hardware
-    if not hardware.device.startswith("cuda"):
-        return replace(
-            hardware,
-            threads=max(1, hardware.threads // here) if "OMP_NUM_THREADS" not in os.environ else hardware.threads,
-            memory_bytes=hardware.memory_bytes // here,
-            batch_hint=max(1, hardware.batch_hint // here),
-        )
+    if place()[1] == 1 or settings.device in ("cpu", "mps"):
+        return settings
     import torch
 
-    cards = torch.cuda.device_count()
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not cards and settings.device == "auto":
+        return settings
+    here, index = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     if cards < here:
         raise SettingsError(
             f"{here} processes need {here} graphics cards, and this machine has {cards}.",
-            f"Let it work with --processes {cards}: `python -m unlearning runs resume RUN --processes {cards}`.",
+            f"Resume the run with fewer: `python -m unlearning runs resume RUN --processes {max(1, cards)}`.",
         )
     torch.cuda.set_device(index)
-    return replace(hardware, device=f"cuda:{index}")
+    return settings.model_copy(update={"device": f"cuda:{index}"})
+
+
+def share_of_machine(hardware: Hardware) -> Hardware:
+    """A part of processor and memory, where several processes of a run share them."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if place()[1] > 1 else 1
+    if here == 1 or hardware.device != "cpu":
+        return hardware
+    chosen = "OMP_NUM_THREADS" in os.environ  # by whoever started this process, who knows how many there are
+    return replace(
+        hardware,
+        threads=hardware.threads if chosen else max(1, hardware.threads // here),
+        memory_bytes=hardware.memory_bytes // here,
+        batch_hint=max(1, hardware.batch_hint // here),
+    )

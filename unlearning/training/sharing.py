@@ -18,8 +18,7 @@ def make_accelerator(model: Any, team: Team) -> Any:
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
     on_processor = model.device.type == "cpu"
-    # The only buffers are tables of rotations, which never change.
-    wrapper = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    wrapper = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     plugin = _sharding(model) if team.shard else None
     accelerator = Accelerator(cpu=on_processor, mixed_precision="no", kwargs_handlers=[wrapper], fsdp_plugin=plugin)
     if plugin is not None and on_processor:  # accelerate offers sharding on cards alone; its code does it anywhere

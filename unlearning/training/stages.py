@@ -12,6 +12,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,15 +23,17 @@ from unlearning.errors import InputError
 from unlearning.evaluation.collapse import collapse_warning
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import next_tokens, target_probabilities
-from unlearning.methods.examples import Example, StoredExamples, examples_kept, next_token_example, save_examples
+from unlearning.methods.examples import Example, StoredExamples, next_token_example
 from unlearning.methods.generic_labels import label_blocks, own_predictions
 from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
 from unlearning.models.hardware import Hardware, choose_hardware
 from unlearning.models.loading import encode
+from unlearning.models.team import ALONE, Team, join, leave, own_device, share_of_machine
 from unlearning.runs import machine
 from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.passes import most_blocks
+from unlearning.runs.processes import processes_of
 from unlearning.runs.queue import extra_steps
 from unlearning.runs.record import read_settings
 from unlearning.runs.store import HARDWARE
@@ -38,8 +41,9 @@ from unlearning.text.anchors import Dictionary, load_dictionary
 from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.prompts import Probe, load_completions, load_probes
-from unlearning.training.checkpoints import newest_step
+from unlearning.training.checkpoints import load_checkpoint, newest_step
 from unlearning.training.loop import Outcome, Report, Term, count_steps, train
+from unlearning.training.shares import put_together, store_examples
 
 STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
 PRODUCT = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}  # stage → role it makes
@@ -64,6 +68,7 @@ class Work:
     should_stop: Callable[[], bool]
     checkpoint_seconds: float = 60.0
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    team: Team = ALONE
 
     def stage_folder(self, stage: str) -> Path:
         return self.folder / "stages" / stage
@@ -141,18 +146,34 @@ def execute(
         `{"state": "succeeded" | "cancelled", "stages": {...}, "evaluation": {...}}`.
     """
     work = open_work(folder, report, should_stop, checkpoint_seconds)
-    write_json(folder / HARDWARE, asdict(work.hardware) | {"machine": machine.name()})
+    if work.team.main:
+        facts = {"machine": machine.name(), "processes": work.team.size}
+        write_json(folder / HARDWARE, asdict(work.hardware) | facts)
     try:
         for stage in plan(work.settings):
             run_stage(work, stage)
     except Stopped:
+        leave(work.team)
         words = what_is_left(folder)
         report("note", message=words)
         return {"state": "cancelled", "stages": work.summaries, "left": words}
+    leave(work.team)
     evaluation = work.summaries["evaluate"]["evaluation"]
     return {
         "state": "succeeded", "stages": work.summaries, "evaluation": evaluation, "headline": evaluation["headline"],
     }  # fmt: skip
+
+
+def execute_teach(folder: Path, report: Report, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """As `execute`, of a run that is only to teach."""
+    work = open_work(folder, report, should_stop)
+    try:
+        run_stage(work, "teach")
+    except Stopped:
+        return {"state": "cancelled", "stages": work.summaries}
+    finally:
+        leave(work.team)
+    return {"state": "succeeded", "stages": work.summaries}
 
 
 def open_work(
@@ -161,28 +182,42 @@ def open_work(
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = 60.0,
 ) -> Work:
-    """Read a run's settings and load its model, with the taught adapter if the run brings one."""
+    """Read a run's settings, meet the other processes if there are any, and load the model.
+
+    The taught adapter comes with it if the run brings one.
+    """
     settings = read_settings(folder)
-    hardware = _hardware_it_began_with(folder, choose_hardware(settings.model))
+    own = share_of_machine(choose_hardware(own_device(settings.model)))
+    team = join(own.device, processes_of(folder).shard)
+    hardware = _agreed(team, _hardware_it_began_with(folder, own, team.size))
+    if team.size > 1:
+        report("note", message=f"{team.size} processes work on this{', its weights split' if team.shard else ''}.")
     for line in hardware.describe():
         report("note", message=line)
     family = open_family(settings.model, hardware, report)
-    work = Work(folder, settings, hardware, family, report, should_stop, checkpoint_seconds)
+    work = Work(folder, settings, hardware, family, report, should_stop, checkpoint_seconds, team=team)
     if (folder / "taught").is_dir():
         family.load("taught", folder / "taught")
     return work
 
 
-def _hardware_it_began_with(folder: Path, now: Hardware) -> Hardware:
+def _hardware_it_began_with(folder: Path, now: Hardware, processes: int = 1) -> Hardware:
     """A run that is resumed on the same machine keeps the number format, threads and passes of its first attempt.
 
     Each of them is chosen from what the machine has to spare at the moment, and each changes the last bits of a loss.
+    Threads and passes are those of so many processes.
     """
     kept = read_json_or_empty(folder / HARDWARE)
     if (kept.get("device"), kept.get("machine")) != (now.device, machine.name()):
         return now
-    same = ("dtype", "threads", "batch_hint", "block_hint")
+    same = ("dtype", "block_hint") + (("threads", "batch_hint") if kept.get("processes", 1) == processes else ())
     return replace(now, **{name: kept[name] for name in same if name in kept})
+
+
+def _agreed(team: Team, own: Hardware) -> Hardware:
+    """What must be the same in all processes, as the main one has chosen it."""
+    same = ("dtype", "block_hint", "batch_hint")
+    return replace(own, **team.from_main({name: getattr(own, name) for name in same}))
 
 
 def what_is_left(folder: Path) -> str:
@@ -209,7 +244,7 @@ def open_roles(folder: Path, report: Report = lambda kind, **fields: None) -> Wo
 def run_stage(work: Work, stage: str) -> dict[str, Any]:
     """Do one stage, or load what it made if it is done already."""
     marker = work.stage_folder(stage) / "stage.json"
-    if marker.exists():
+    if work.team.from_main(marker.exists()):
         work.summaries[stage] = json.loads(marker.read_text(encoding="utf-8"))
         if stage in PRODUCT:
             work.family.load(PRODUCT[stage], work.stage_folder(stage) / PRODUCT[stage])
@@ -218,8 +253,9 @@ def run_stage(work: Work, stage: str) -> dict[str, Any]:
     began = time.monotonic()
     summary = _STAGES[stage](work)
     summary["seconds"] = time.monotonic() - began
-    work.summaries[stage] = summary
-    write_json(marker, summary)
+    work.summaries[stage] = summary = work.team.from_main(summary)
+    if work.team.main:
+        write_json(marker, summary)
     work.report("stage", stage=stage, state="done", seconds=summary["seconds"])
     return summary
 
@@ -278,20 +314,22 @@ def _finetune(work: Work) -> dict[str, Any]:
 
 def _evaluate(work: Work) -> dict[str, Any]:
     """Measure every role that exists; what was measured before a stop is kept."""
-    inputs = measure_inputs(work)
-    by_role: dict[str, Any] = {}
-    for role in measured_roles(work):
-        path = work.stage_folder("evaluate") / f"{role}.json"
-        if not path.exists():
-            with work.family.role(role) as model:
-                report = partial(_report_or_stop, work, stage="evaluate", role=role)
-                measured = measure_role(
-                    model, work.family.tokenizer, inputs, work.settings.evaluation, report, seed=work.settings.seed
-                )
-            write_json(path, measured)
-        by_role[role] = json.loads(path.read_text(encoding="utf-8"))
-        if work.should_stop():
-            raise Stopped
+    inputs, roles = measure_inputs(work), measured_roles(work)
+    paths = {role: work.stage_folder("evaluate") / f"{role}.json" for role in roles}
+    with _each_on_its_own(work.team):
+        for role in work.team.share(roles):
+            if not paths[role].exists():
+                with work.family.role(role) as model:
+                    report = partial(_report_or_stop, work, stage="evaluate", role=role)
+                    measured = measure_role(
+                        model, work.family.tokenizer, inputs, work.settings.evaluation, report, seed=work.settings.seed
+                    )
+                write_json(paths[role], measured)
+            if work.should_stop():
+                raise Stopped
+    if not work.team.main:
+        return {}
+    by_role = {role: json.loads(path.read_text(encoding="utf-8")) for role, path in paths.items()}
     with work.family.role("baseline") as model:
         add_fluency(model, work.family.tokenizer, by_role)  # the judge of fluency is the baseline
     for role, measured in by_role.items():
@@ -301,6 +339,18 @@ def _evaluate(work: Work) -> dict[str, Any]:
         work.report("warning", message=words)
         evaluation["warnings"] = [words]
     return {"evaluation": evaluation}
+
+
+@contextmanager
+def _each_on_its_own(team: Team) -> Iterator[None]:
+    """For work that each process does by itself: who is asked to stop stops, and once all are done, all of them do."""
+    stopped = False
+    try:
+        yield
+    except Stopped:
+        stopped = True
+    if team.any(stopped):
+        raise Stopped
 
 
 def _report_or_stop(work: Work, kind: str, **fields: Any) -> None:
@@ -355,12 +405,36 @@ def _train(
         pass_blocks=work.pass_blocks(settings), report=work.report,
         should_stop=work.should_stop, after_step=after_step,
         checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
-        extra_steps=extra_steps(work.folder) if stage == "finetune" else 0,
+        extra_steps=extra_steps(work.folder) if stage == "finetune" else 0, team=work.team,
     )  # fmt: skip
-    work.family.save(role, folder / role)
+    if work.team.shard:
+        _open_whole_again(work, stage)
+    if work.team.main:
+        work.family.save(role, folder / role)
+    work.team.wait()
     if outcome.done < outcome.steps:
         raise Stopped
     return {"steps": outcome.steps, "tokens": outcome.tokens}
+
+
+def _open_whole_again(work: Work, stage: str) -> None:
+    """Training with split weights has taken the model apart: load it anew, and what was trained from its checkpoint."""
+    import gc
+
+    import torch
+
+    del work.family
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    work.family = open_family(work.settings.model, work.hardware)
+    if (work.folder / "taught").is_dir():
+        work.family.load("taught", work.folder / "taught")
+    for earlier in STAGES[: STAGES.index(stage)]:
+        if earlier in PRODUCT and earlier in work.summaries:
+            work.family.load(PRODUCT[earlier], work.stage_folder(earlier) / PRODUCT[earlier])
+    trained = work.family.create(PRODUCT[stage])
+    load_checkpoint(work.stage_folder(stage) / "checkpoints", trained, team=work.team)
 
 
 def _seed(name: str) -> None:
@@ -406,11 +480,9 @@ def _store(
     Whole batches are kept: what a model says of a block may differ in its last bits with the blocks beside it.
     """
     what = hashlib.sha256(json.dumps([batch, work.hardware.dtype, machine.name(), *texts]).encode()).hexdigest()
-    kept = examples_kept(folder, what)
-    if kept < len(texts):
-        kept -= kept % batch
-    progress.kept(kept)
-    save_examples(make(first=kept), folder, kept=kept, what=what, every_s=work.checkpoint_seconds)
+    with _each_on_its_own(work.team):
+        store_examples(make, folder, len(texts), batch, what, work.team, progress.kept, work.checkpoint_seconds)
+    put_together(folder, len(texts), batch, what, work.team)
 
 
 def _next_token_examples(work: Work, blocks: Sequence[Block]) -> list[Example]:
