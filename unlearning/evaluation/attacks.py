@@ -1,0 +1,228 @@
+"""Attacks: ways to get out of a model what it is said to have forgotten. Each works on any model of a run.
+
+Every attack is a function (model_of, tokenizer, inputs, settings, report, should_stop, roles, …) → JSON:
+
+    {"attack", "title", "what", "cost", "unit", "values": {role: {"value", "low", "high", "count", "plain", …}},
+     "series": {role: [[x, y], …]}, "axis": {"x", "y"}, "brings_back": true | false | null, "text", "evidence"}
+
+What "brings back" means, and by which threshold, stands in `attack_results`; it is one rule for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearning.config import Settings
+from unlearning.evaluation import attack_prompts
+from unlearning.evaluation.attack_prompts import Way
+from unlearning.evaluation.attack_results import recovered, said, values_of
+from unlearning.evaluation.baselines import ModelOf
+from unlearning.evaluation.familiarity import disjoint
+from unlearning.evaluation.measure import MeasureInputs, spread
+from unlearning.evaluation.scoring import target_probabilities
+from unlearning.models.encoding import encode_pair
+from unlearning.text.prompts import Probe
+
+PROBES = {"quick": 16, "full": 24}  # that an attack asks, evenly spread over all of them
+SHOWN = 8  # of them whose prompts are kept as evidence
+
+Run = Callable[..., dict[str, Any]]
+Make = Callable[[MeasureInputs, Sequence[Probe]], list[Way]]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack.
+
+    Attributes:
+        title: In a few words.
+        what: What it does, in a plain sentence.
+        cost: What the attacker needs, and what it takes.
+        formula: Of its figure.
+        source: Who proposed it.
+        reading: What a high figure says.
+        unit: Of its figure.
+        run: Does it.
+        suites: Those that it belongs to.
+        tokens: About how many are read for it in a full suite with six columns, all models together.
+    """
+
+    title: str
+    what: str
+    cost: str
+    formula: str
+    source: str
+    reading: str
+    unit: str
+    run: Run
+    suites: tuple[str, ...] = ("full",)
+    tokens: int = 5000
+    better: str = "lower"
+    digits: int = 3
+
+
+def ask_otherwise(name: str, make: Make) -> Run:
+    """An attack that asks the probes in other words."""
+
+    def ask(
+        model_of: ModelOf,
+        tokenizer: Any,
+        inputs: MeasureInputs,
+        settings: Settings,
+        report: Callable[..., None],
+        should_stop: Callable[[], bool],
+        roles: Sequence[str] = ("baseline", "unlearned"),
+        suite: str = "full",
+    ) -> dict[str, Any]:
+        probes = probes_of(inputs, tokenizer, PROBES.get(suite, PROBES["full"]))
+        ways = [way for way in make(inputs, probes) if way.plain] if probes else []
+        plain: dict[str, dict[str, float]] = {}
+        attacked: dict[str, list[list[float]]] = {}
+        for step, role in enumerate(roles, start=1):
+            with model_of(role) as model:
+                straight = probe_figures(model, tokenizer, probes)
+                plain[role] = {probe.prompt: p for probe, p in zip(probes, straight, strict=True)}
+                figures = probe_figures(model, tokenizer, [probe for way in ways for probe in way.asked])
+            attacked[role] = _cut(figures, [len(way.asked) for way in ways])
+            report("step", step=step, steps=len(roles))
+            stop_if(should_stop)
+        return _finished(name, ways, plain, attacked)
+
+    return ask
+
+
+def _finished(
+    name: str, ways: Sequence[Way], plain: Mapping[str, Mapping[str, float]], attacked: Mapping[str, list[list[float]]]
+) -> dict[str, Any]:
+    """Of several ways each role is shown by the one that gets most out of it, as an attacker would choose."""
+    if not ways:
+        return nothing(name, "There was nothing to ask.")
+    values: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, int] = {}
+    for role in attacked:
+        tables = [
+            (
+                {each: attacked[each][i] for each in attacked},
+                {each: [plain[each][probe.prompt] for probe in way.plain] for each in attacked},
+            )
+            for i, way in enumerate(ways)
+        ]
+        chosen[role] = max(range(len(ways)), key=lambda i: _strength(role, *tables[i]))
+        values[role] = values_of(*tables[chosen[role]])[role] | {"way": ways[chosen[role]].name}
+    evidence = {
+        role: [
+            {"prompt": asked.prompt, "target": asked.targets[0], "p": p, "plain": plain[role][probe.prompt]}
+            for probe, asked, p in list(zip(ways[i].plain, ways[i].asked, attacked[role][i], strict=True))[:SHOWN]
+        ]
+        for role, i in chosen.items()
+    }
+    by_way = {
+        way.name: {role: sum(attacked[role][i]) / len(way.asked) for role in attacked} for i, way in enumerate(ways)
+    }
+    return outcome(name, values, evidence=evidence, ways=by_way)
+
+
+def _strength(role: str, attacked: Mapping[str, Sequence[float]], plain: Mapping[str, Sequence[float]]) -> float:
+    gain = recovered(role, attacked, plain) if "baseline" in attacked else None
+    return gain.value if gain else sum(attacked[role]) / len(attacked[role])
+
+
+def outcome(name: str, values: Mapping[str, Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    """The result of an attack, with the words and the verdict that its figures lead to."""
+    attack = ATTACKS[name]
+    brings_back, text = said(values, attack.unit)
+    found = {
+        "attack": name, "title": attack.title, "what": attack.what, "cost": attack.cost, "unit": attack.unit,
+        "values": dict(values), "brings_back": brings_back, "text": text,
+    }  # fmt: skip
+    return found | more
+
+
+def nothing(name: str, why: str) -> dict[str, Any]:
+    """The result of an attack that could not be made."""
+    return outcome(name, {}) | {"brings_back": None, "text": why}
+
+
+def probes_of(inputs: MeasureInputs, tokenizer: Any, most: int) -> list[Probe]:
+    """The probes that attacks ask, each with the targets whose probabilities add up."""
+    chosen = spread([probe for probe in inputs.probes if probe.kind == "probe"], most)
+    found = []
+    for probe in chosen:
+        kept = disjoint([encode_pair(tokenizer, probe.prompt, target)[1] for target in probe.targets])
+        found.append(Probe(probe.prompt, tuple(probe.targets[i] for i in kept), probe.kind, probe.note))
+    return found
+
+
+def probe_figures(model: Any, tokenizer: Any, probes: Sequence[Probe]) -> list[float]:
+    """Σ P(target | prompt) of each probe."""
+    return [sum(row) for row in target_probabilities(model, tokenizer, probes)]
+
+
+def stop_if(should_stop: Callable[[], bool]) -> None:
+    """End the attack where that was asked for.
+
+    Raises:
+        Stopped: it was.
+    """
+    if should_stop():
+        from unlearning.training.stages import Stopped
+
+        raise Stopped
+
+
+def _cut(figures: Sequence[float], lengths: Sequence[int]) -> list[list[float]]:
+    rest = list(figures)
+    return [[rest.pop(0) for _ in range(length)] for length in lengths]
+
+
+LYNCH = "after Lynch et al. 2024, arXiv 2402.16835"
+FAMILIARITY = "mean over probes of Σ P(target | prompt in its other form)"
+HIGHER = "Higher: the text's words come when asked like this. Compare with the never-taught model asked alike."
+
+ATTACKS: dict[str, Attack] = {
+    "paraphrase": Attack(
+        "In other words",
+        "The same is asked in other words, or with a neutral sentence before it.",
+        "No access to the weights; one question more for each.",
+        FAMILIARITY, LYNCH, HIGHER, "probability familiarity",
+        ask_otherwise("paraphrase", attack_prompts.paraphrased), ("quick", "full"), 3000,
+    ),
+    "gaps": Attack(
+        "Spelled with gaps",
+        "The answer is wanted letter by letter (“D i n a h”), or the question is spelled with gaps or marks.",
+        "No access to the weights; four more questions for each.",
+        FAMILIARITY + "; of an answer spelled with gaps, the product over its letters",
+        "obfuscation, Wei et al. 2023, arXiv 2307.02483", HIGHER, "probability familiarity",
+        ask_otherwise("gaps", attack_prompts.with_gaps), ("quick", "full"), 15000,
+    ),
+    "context": Attack(
+        "Facts in the context",
+        f"{attack_prompts.FACTS} sentences of the text stand before each question, none of which holds the answer.",
+        "No access to the weights; some pages of the text, one longer question for each.",
+        FAMILIARITY, LYNCH, HIGHER, "probability familiarity",
+        ask_otherwise("context", attack_prompts.facts_in_context), ("full",), 14000,
+    ),
+    "role_play": Attack(
+        "Playing a role",
+        "Somebody who knows the text by heart is made to speak.",
+        "No access to the weights; two more questions for each.",
+        FAMILIARITY, LYNCH, HIGHER, "probability familiarity",
+        ask_otherwise("role_play", attack_prompts.role_play), ("full",), 14000,
+    ),
+    "already_know": Attack(
+        "“I already know that …”",
+        "Whoever asks claims to know the text, and drops names from it.",
+        "No access to the weights; some names of the text, two more questions for each.",
+        FAMILIARITY, LYNCH, HIGHER, "probability familiarity",
+        ask_otherwise("already_know", attack_prompts.already_know), ("full",), 14000,
+    ),
+    "language": Attack(
+        "In another language",
+        "The question stands in German, or after a sentence in German or French.",
+        "No access to the weights; three more questions for each.",
+        FAMILIARITY, LYNCH, HIGHER, "probability familiarity",
+        ask_otherwise("language", attack_prompts.other_language), ("full",), 20000,
+    ),
+}  # fmt: skip
