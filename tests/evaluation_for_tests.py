@@ -51,7 +51,8 @@ def example(hostile=False, weaker=0.0):
 def _attacks(bad):
     def values(*numbers, spread=0.06):
         return {
-            role: {"value": v, "low": max(0.0, v - spread), "high": v + spread, "count": 45}
+            role: {"value": v, "low": max(0.0, v - spread), "high": v + spread, "count": 45, "plain": v / 2}
+            | ({"brings_back": v > 0.3} if role not in ROLES[:2] else {})
             for role, v in zip(ROLES, numbers, strict=True)
         }
 
@@ -63,9 +64,11 @@ def _attacks(bad):
     layers = range(13)
     return [
         {
-            "attack": "facts_in_context", "title": "Facts in the context", "unit": "probability familiarity",
+            "attack": "context", "title": "Facts in the context", "unit": "probability familiarity",
             "what": f"Two sentences of the story stand before the prompt. {bad}",
             "values": values(0.09, 0.74, 0.14, 0.6, 0.74, 0.4), "brings_back": False,
+            "evidence": {r: [{"prompt": f"Fact. {bad}", "target": " Cat", "p": 0.1, "plain": 0.0}] for r in ROLES},
+            "cost": "One longer question for each.",
             "text": f"With two facts before it the unlearned model gives 0.140, one that never read it 0.090. {bad}",
         },
         {

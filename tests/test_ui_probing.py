@@ -134,6 +134,20 @@ def test_a_part_that_is_not_there_is_empty(part):
     assert evidence(example(), part) == {"roles": [], "rows": []}
 
 
+def test_an_attack_has_evidence_of_its_own():
+    found = view(example())
+    assert found["attacks"][0]["part"] == "attack:context" and found["attacks"][1]["part"] == ""
+    assert {"part": "attack:context", "title": "Attack: Facts in the context", "count": 1} in found["parts"]
+    rows = evidence(example(), "attack:context")["rows"]
+    assert rows[0]["cells"]["unlearned"]["more"] == [["plain", "0"]] and evidence(example(), "attack:x")["rows"] == []
+
+
+def test_an_attack_is_shown_beside_asking_plainly_and_its_source():
+    found = view(example())["attacks"][0]
+    assert found["cells"]["unlearned"]["plain"] == 0.07 and "back" not in found["cells"]["unlearned"]
+    assert found["cells"]["prompted"]["back"] and found["about"]["source"] and found["cost"]
+
+
 # --- files ---
 
 
@@ -153,7 +167,7 @@ def test_figures_as_a_table():
 
 def test_evidence_as_a_table_keeps_hostile_text_as_text():
     rows = list(csv.DictReader(io.StringIO(make_file(example(hostile=True), "evidence")[1])))
-    assert len(rows) == len(ROLES) * (2 * len(QUESTIONS) + 1)
+    assert len(rows) == len(ROLES) * (2 * len(QUESTIONS) + 2)
     assert any(HOSTILE in row["text"] for row in rows)
 
 
@@ -180,12 +194,14 @@ def test_points_lie_between_the_baseline_and_the_perfect_unlearner():
     assert points["unlearned"]["damage"] == pytest.approx(25.6 / 24.9 - 1)
 
 
-def test_the_strongest_attack_counts_only_what_it_gives_beyond_a_model_that_never_read_it():
+def test_the_strongest_attack_is_the_one_that_shows_most_of_what_the_baseline_knows():
     worst = probing_many.strongest(example()["attacks"])
-    assert worst["unlearned"] == pytest.approx(0.51 - 0.34)  # relearning; the leak share is another unit
-    assert worst["never_taught"] == 0
+    assert worst["unlearned"] == pytest.approx((0.51 - 0.34) / (0.7 - 0.34))  # relearning
+    assert worst["never_taught"] == 0 and worst["baseline"] == 1
     points = {p["role"]: p for p in probing_many.points({"id": "e", "name": "Run"}, example())}
-    assert points["unlearned"]["attacked"] == pytest.approx(1 - 0.17 / (0.612 - 0.018))
+    assert points["unlearned"]["attacked"] == pytest.approx(1 - 0.17 / 0.36)
+    unsure = [attack | {"brings_back": None} for attack in example()["attacks"]]
+    assert probing_many.strongest(unsure) == {}
 
 
 def test_a_baseline_that_knows_nothing_has_no_way_to_go():

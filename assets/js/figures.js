@@ -21,17 +21,18 @@ Object.assign(window.forgetting, (() => {
 
   /**
    * One row a model: a dot with its interval, the number beside it; a line across all rows at the perfect score.
-   * rows: [{role, title, value, low, high, text, interval, count}]; perfect: {value, text, whose} or null
+   * rows: [{role, title, value, low, high, text, interval, count, plain?, back?}]; perfect: {value, text, whose} or null
    */
   function intervals(rows, { perfect = null, caption = "" } = {}) {
-    const [from, to] = ends(rows.flatMap((row) => [row.value, row.low, row.high]).concat(perfect ? [perfect.value] : []));
+    const [from, to] = ends(rows.flatMap((row) => [row.value, row.low, row.high, row.plain]).concat(perfect ? [perfect.value] : []));
     const at = (value) => `${Math.min(100, Math.max(0, (100 * (value - from)) / (to - from))).toFixed(2)}%`;
     const track = (row) => node("div", { class: "iv-track", "aria-hidden": "true" },
       perfect ? node("span", { class: "iv-perfect", style: `left:${at(perfect.value)}` }) : null,
       row.low !== undefined ? node("span", { class: "iv-range", style: `left:${at(row.low)};right:calc(100% - ${at(row.high)})` }) : null,
+      typeof row.plain === "number" ? node("span", { class: "iv-plain", style: `left:${at(row.plain)}` }) : null,
       typeof row.value === "number" ? node("span", { class: `iv-dot ${SHAPES[row.role] || "circle"}`, style: `left:${at(row.value)}` }) : null);
-    const line = (row) => node("tr", { class: roleClass(row.role) }, node("th", { scope: "row", title: roleTerm(row.role) }, row.title || roleName(row.role)), node("td", { class: "iv-cell" }, track(row)),
-      node("td", { class: "iv-number", title: [row.interval && `95 % interval ${row.interval}`, row.count && `from ${row.count}`].filter(Boolean).join(", ") || null }, row.text, row.interval ? node("span", { class: "sr" }, `, interval ${row.interval}`) : null));
+    const line = (row) => node("tr", { class: roleClass(row.role) }, node("th", { scope: "row", title: roleTerm(row.role) }, row.title || roleName(row.role), row.back ? node("span", { class: "iv-back", title: "the attack brings it back" }, " ↩", node("span", { class: "sr" }, "brought back")) : null), node("td", { class: "iv-cell" }, track(row)),
+      node("td", { class: "iv-number", title: [row.plain_text && `asked plainly ${row.plain_text}`, row.interval && `95 % interval ${row.interval}`, row.count && `from ${row.count}`].filter(Boolean).join(", ") || null }, row.text, row.interval ? node("span", { class: "sr" }, `, interval ${row.interval}`) : null, row.plain_text ? node("span", { class: "sr" }, `, asked plainly ${row.plain_text}`) : null));
     const marks = node("tr", { class: "iv-ends", "aria-hidden": "true" }, node("td", {}), node("td", {}, node("div", { class: "row spread" }, node("span", {}, short(from)), node("span", {}, short(to)))), node("td", {}));
     return node("table", { class: "intervals" }, caption ? node("caption", { class: "sr" }, caption) : null, node("colgroup", {}, ["iv-name", "", "iv-figure"].map((name) => node("col", { class: name }))), node("tbody", {}, rows.map(line), marks));
   }
@@ -150,13 +151,15 @@ Object.assign(window.forgetting, (() => {
         const [px, py] = [x(one.x), y(one.y)];
         const bold = one.role === "unlearned";
         const leftwards = px > width * 0.62;
+        const words = one.label.length > 34 ? `${one.label.slice(0, 33)}…` : one.label;
+        const [from, to] = leftwards ? [px - 12 - 8 * words.length, px] : [px, px + 12 + 8 * words.length];
         let ty = py + 4;
-        while (taken.some(([tx, other]) => Math.abs(tx - px) < 150 && Math.abs(other - ty) < 14)) ty += 14;
-        taken.push([px, ty]);
+        while (taken.some(([a, b, other]) => a < to && from < b && Math.abs(other - ty) < 14)) ty += 14;
+        taken.push([from, to, ty]);
         return svg("g", { class: `point ${roleClass(one.role)}${bold ? " bold" : ""}`, tabindex: "0", role: "img", "aria-label": one.says }, svg("title", {}, one.says),
           typeof one.low === "number" ? svg("line", { class: "range", x1: px, x2: px, y1: y(one.low), y2: y(one.high) }) : svg("g", {}),
           mark(SHAPES[one.role] || "circle", px, py, bold ? 7 : 5),
-          svg("text", { x: leftwards ? px - 12 : px + 12, y: ty, "text-anchor": leftwards ? "end" : "start" }, one.label.length > 34 ? `${one.label.slice(0, 33)}…` : one.label));
+          svg("text", { x: leftwards ? px - 12 : px + 12, y: ty, "text-anchor": leftwards ? "end" : "start" }, words));
       }));
     });
     return box;

@@ -73,9 +73,11 @@ function attackCard(attack) {
     node("div", { class: "row spread" }, node("h3", {}, attack.title), node("span", { class: `chip ${verdict[0]}` }, verdict[1])),
     node("p", { class: "hint" }, attack.what),
     node("div", { class: attack.series.length && cells.length ? "attack-charts" : "" },
-      cells.length ? node("div", {}, node("h4", {}, attack.unit), intervals(cells, { perfect: attack.perfect, caption: `${attack.title}: ${attack.unit}` }), attack.perfect ? perfectLine(attack.perfect) : null) : null,
+      cells.length ? node("div", {}, node("h4", {}, attack.unit), intervals(cells, { perfect: attack.perfect, caption: `${attack.title}: ${attack.unit}` }), attack.perfect ? perfectLine(attack.perfect) : null,
+        cells.some((cell) => cell.plain !== undefined) ? node("p", { class: "hint small" }, node("span", { class: "plain-mark", "aria-hidden": "true" }), "asked plainly", cells.some((cell) => cell.back) ? ";  ↩ brought back" : "") : null) : null,
       attack.series.length ? node("div", {}, node("h4", {}, `${attack.axis.y || attack.unit} over ${attack.axis.x || "steps"}`), lines(attack.series, { x: attack.axis.x, y: attack.axis.y, label: attack.title })) : null),
-    node("p", { class: "attack-words" }, attack.text), howItIsMade(attack.about, "How it works, and where it is from"));
+    node("p", { class: "attack-words" }, attack.text), attack.cost ? node("p", { class: "hint small" }, `What it takes: ${attack.cost}`) : null,
+    node("div", { class: "row figure-foot" }, howItIsMade(attack.about, "Formula, source, reading"), attack.part ? node("button", { type: "button", class: "quiet small", onclick: () => showPart(attack.part) }, "See the prompts") : null));
 }
 function attacks() {
   if (!found.attacks.length) return null;
@@ -83,6 +85,7 @@ function attacks() {
   const judged = found.attacks.filter((attack) => attack.brings_back !== null).length;
   return node("section", { class: "probe-part" }, node("h2", {}, "Attacks: can it be brought back?"),
     node("p", { class: "lead" }, back ? `${back} of ${judged} attacks bring${back === 1 ? "s" : ""} the text back more than a model that never read it would give.` : `None of ${judged} attacks brings the text back.`),
+    node("p", { class: "hint" }, found.rule),
     node("ul", { class: "attacks" }, found.attacks.map(attackCard)));
 }
 
@@ -185,6 +188,11 @@ function head(value) {
   return node("div", { class: "row spread probe-head" }, menu, node("div", { class: "row" }, node("span", { class: "hint" }, "Download"), button("json", "JSON"), button("figures", "Figures (CSV)"), button("evidence", "Evidence (CSV)")));
 }
 
+function whoIsAsked() {
+  const told = found.roles.filter((role) => role.says);
+  return told.length ? node("details", { class: "about-figure" }, node("summary", {}, `Who is asked: ${found.roles.map((role) => role.title).join(", ")}`),
+    node("dl", {}, told.flatMap((role) => [node("dt", { class: roleClass(role.role) }, node("span", { class: "swatch", "aria-hidden": "true" }), role.title), node("dd", {}, role.says)]))) : null;
+}
 function nothing(value) {
   return value.waiting ? null : node("div", { class: "empty" }, node("h3", {}, "This run has not been probed yet"),
     node("p", {}, "The quick evaluation asks every prompt and measures what else the model still knows. The full one also attacks it: other wordings, facts in the prompt, many tries, learning it anew, fewer bits, a look into its layers."));
@@ -202,7 +210,7 @@ async function update() {
   if (answer.error) { found = null; fill(element, problem(answer.error)); return; }
   found = answer;
   openEvidence = null;
-  fill(element, head(value), node("div", { class: "probe-said" }, found.complete ? null : node("p", { class: "note warning", role: "status" }, "This evaluation has not come to its end: some figures are missing.")), node("div", { class: "questions" }, found.questions.map(questionCard)), everyFigure(), attacks(), evidence());
+  fill(element, head(value), whoIsAsked(), node("div", { class: "probe-said" }, found.complete ? null : node("p", { class: "note warning", role: "status" }, "This evaluation has not come to its end: some figures are missing.")), node("div", { class: "questions" }, found.questions.map(questionCard)), everyFigure(), attacks(), evidence());
 }
 watch("value", update);
 update();

@@ -22,7 +22,7 @@ function chart(found) {
   function draw() {
     const first = found.evaluations.length ? found.evaluations[0].id : "";
     const all = found.points.filter((one) => typeof one[state.key] === "number" && (one.role === "unlearned" || (state.others && one.evaluation === first)));
-    fill(place, all.length ? points(all.map((one) => pointOf(one, state.key)), { x: "rise of perplexity on unrelated prose (damage)", y: "forgotten", best: "best: all gone, nothing broken", label: "Forgetting against damage. The upper left is best." }) : node("p", { class: "hint" }, "No attack was measured in familiarity."));
+    fill(place, all.length ? points(all.map((one) => pointOf(one, state.key)), { x: "rise of perplexity on unrelated prose (damage)", y: "forgotten", best: "best: all gone, nothing broken", label: "Forgetting against damage. The upper left is best." }) : node("p", { class: "hint" }, "No attack was tried."));
   }
   const box = node("input", { type: "checkbox", onchange: (event) => { state.others = event.target.checked; draw(); } });
   box.checked = true;

@@ -9,7 +9,7 @@ from typing import Any
 from unlearning.errors import SettingsError
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.text.csv_table import write_table
-from unlearning.ui.probing_view import evidence, ordered, perfect
+from unlearning.ui.probing_view import evidence, ordered, parts_of, perfect
 
 FIGURES = ("kind", "id", "title", "unit", "model", "value", "low", "high", "count", "perfect_unlearner", "x", "y")
 EVIDENCE = ("part", "prompt", "wanted", "model", "text", "p", "grade", "correct", "leak", "more")
@@ -57,7 +57,7 @@ def figure_rows(result: Mapping[str, Any]) -> Iterator[list[Any]]:
 
 def evidence_rows(result: Mapping[str, Any]) -> Iterator[list[Any]]:
     """One row a question and model."""
-    for part in result.get("evidence") or {}:
+    for part in parts_of(result):
         for row in evidence(result, part)["rows"]:
             for role, cell in row["cells"].items():
                 more = "; ".join(f"{name}: {value}" for name, value in cell["more"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearning.evaluation.attack_results import shown as shown_share
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.ui.probing_view import Cell, about, perfect, role_words, shown
 
 FAMILIARITY = "probability_familiarity"
 COST = "perplexity_unrelated"
-SAME_UNIT = "probability familiarity"  # attacks in this unit can be set against the plain questions
 
 
 def beside(found: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
         {evaluation, name, role, title, damage, forgotten, low, high, attacked}: `damage` is the rise of the perplexity
         of unrelated prose as a share of the baseline's; `forgotten` the share of the way from the baseline's
         familiarity to a perfect unlearner's (1: all of it, 0: nothing); `attacked` the same under the attack that
-        brings back most, None where no attack was measured in familiarity.
+        shows most, None where none was tried.
     """
     metrics = result.get("metrics") or {}
     before = _value(metrics.get("baseline", {}).get(FAMILIARITY))
@@ -81,8 +81,7 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
         now, prose = figures.get(FAMILIARITY) or {}, _value(figures.get(COST))
         if _value(now) is None or prose is None:
             continue
-        attacked = None if role not in worst else floor + worst[role]
-        way = {"forgotten": now["value"], "low": now.get("high"), "high": now.get("low"), "attacked": attacked}
+        way = {"forgotten": now["value"], "low": now.get("high"), "high": now.get("low")}
         found.append(
             {
                 "evaluation": facts["id"],
@@ -91,22 +90,27 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
                 "title": role_words(role)["title"],
                 "damage": prose / cost - 1,
                 **{name: None if p is None else (before - p) / (before - floor) for name, p in way.items()},
+                "attacked": 1 - worst[role] if role in worst else None,
             }
         )
     return found
 
 
 def strongest(attacks: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """By how much the best attack on each model brought out more than it does of one that never read the text."""
+    """The share of what the baseline knows that the best attack on each model shows; see `attack_results`.
+
+    Attacks of which nothing can be said (`brings_back` null) do not count.
+    """
     worst: dict[str, float] = {}
     for attack in attacks:
-        if attack.get("unit") != SAME_UNIT or "never_taught" not in (attack.get("values") or {}):
-            continue  # without the never-taught model's figure nobody knows what the attack gives away by itself
-        for role, cell in attack["values"].items():
-            fair = _value(attack["values"]["never_taught"]) or 0.0
-            value = _value(cell)
-            if value is not None:
-                worst[role] = max(worst.get(role, 0.0), value - fair)
+        values = attack.get("values") or {}
+        if attack.get("brings_back") is None or "baseline" not in values:
+            continue
+        rows = {role: [value] for role, cell in values.items() if (value := _value(cell)) is not None}
+        for role in rows:
+            share = shown_share(role, rows)
+            if share is not None:
+                worst[role] = max(worst.get(role, 0.0), share)
     return worst
 
 

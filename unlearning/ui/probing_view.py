@@ -6,12 +6,12 @@ each has its formula, source and reading beside it. Beside each figure stands wh
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unlearning.evaluation import report
+from unlearning.evaluation.attack_results import RULE
+from unlearning.evaluation.attacks import ATTACKS
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.ui.roles import ROLES
 
@@ -27,6 +27,7 @@ HEADLINES = {  # beside those that the verdict follows from, until there are eno
     "forgotten": ("probability_familiarity", "completion_familiarity", "question_accuracy", "rouge_l"),
     "intact": ("control_probability", "perplexity_unrelated", "fluent_share", "neighbour_accuracy"),
 }
+ATTACK = "attack:"  # begins the name of a part of the evidence that belongs to an attack
 MOST_HEADLINES = 4
 PARTS = {
     "probes": "Prompts and the word that only the text tells",
@@ -64,7 +65,7 @@ def view(result: Result) -> dict[str, Any]:
     roles = ordered(result.get("roles") or result.get("metrics") or ())
     metrics = result.get("metrics") or {}
     verdicts = result.get("verdicts") or {}
-    parts = result.get("evidence") or {}
+    parts = parts_of(result)
     groups = {question: _figures(metrics, roles, question) for question in QUESTIONS}
     for figure in (figure for group in groups.values() for figure in group):
         figure["part"] = figure["part"] if figure["part"] in parts else ""
@@ -74,9 +75,10 @@ def view(result: Result) -> dict[str, Any]:
         "roles": [role_words(role) for role in roles],
         "questions": [_question(name, groups[name], verdicts.get(name) or {}) for name in QUESTIONS],
         "attacks": [attack(one, roles) for one in result.get("attacks") or []],
+        "rule": RULE,
         "parts": [
-            {"part": part, "title": part_title(part), "count": max(map(len, by_role.values()), default=0)}
-            for part, by_role in parts.items()
+            {"part": part, "title": title, "count": max(map(len, _answers(result, part).values()), default=0)}
+            for part, title in parts_of(result).items()
         ],
     }
 
@@ -168,21 +170,12 @@ def _number(value: Any) -> float | None:
 # --- attacks ---
 
 
-def attacks_table() -> Mapping[str, Any]:
-    """`attacks.ATTACKS`: title, formula, source and reading of each attack."""
-    name = "unlearning.evaluation.attacks"
-    if importlib.util.find_spec(name) is None:
-        return {}
-    table: Mapping[str, Any] = getattr(importlib.import_module(name), "ATTACKS", {})
-    return table
-
-
 def attack(found: Mapping[str, Any], roles: Sequence[str]) -> dict[str, Any]:
     """One attack as the list shows it."""
     name = str(found.get("attack"))
     values = found.get("values") or {}
     series = found.get("series") or {}
-    table = attacks_table().get(name)
+    table = ATTACKS.get(name)
     never = _number((values.get("never_taught") or {}).get("value"))
     ideal = never if never is not None else _number(getattr(table, "ideal", None))
     whose = WHOSE["never_taught" if never is not None else "ideal"]
@@ -191,17 +184,30 @@ def attack(found: Mapping[str, Any], roles: Sequence[str]) -> dict[str, Any]:
         "about": about(table) if table is not None else {},
         "title": str(found.get("title") or name.replace("_", " ")),
         "what": str(found.get("what") or ""),
+        "cost": str(found.get("cost") or ""),
         "text": str(found.get("text") or ""),
         "unit": str(found.get("unit") or ""),
         "brings_back": found.get("brings_back") if isinstance(found.get("brings_back"), bool) else None,
-        "cells": {role: shown(values[role]) for role in ordered({**dict.fromkeys(roles), **values}) if role in values},
+        "cells": {
+            role: shown(values[role]) | _beside_plain(values[role])
+            for role in ordered({**dict.fromkeys(roles), **values})
+            if role in values
+        },
         "perfect": None if ideal is None else {"value": ideal, "text": f"{ideal:.3f}", "whose": whose},
         "series": [
             {"role": role, "title": role_words(role)["title"], "points": _points(series[role])}
             for role in ordered(series)
         ],
+        "part": f"{ATTACK}{name}" if found.get("evidence") else "",
         "axis": {key: str((found.get("axis") or {}).get(key) or "") for key in ("x", "y")},
     }
+
+
+def _beside_plain(cell: Cell) -> dict[str, Any]:
+    """What the same prompts gave when they were asked plainly, and whether the attack brought more back."""
+    plain = _number(cell.get("plain"))
+    told = {} if plain is None else {"plain": plain, "plain_text": f"{plain:.3f}"}
+    return told | ({"back": True} if cell.get("brings_back") is True else {})
 
 
 def _points(series: Iterable[Sequence[Any]]) -> list[list[float]]:
@@ -222,8 +228,7 @@ def evidence(result: Result, part: Any) -> dict[str, Any]:
         roles; rows of {prompt, wanted, choices, kind, cells: {role: {text?, p?, grade?, correct?, leak?, top?, more}}},
         in the order of the baseline's; a question that a model was not asked has no cell of it.
     """
-    by_role = (result.get("evidence") or {}).get(part) if isinstance(part, str) else None
-    by_role = by_role if isinstance(by_role, Mapping) else {}
+    by_role = _answers(result, part)
     roles = ordered(by_role)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for role in roles:
@@ -245,6 +250,27 @@ def evidence(result: Result, part: Any) -> dict[str, Any]:
             )
             row["cells"][role] = _said(item)
     return {"roles": [role_words(role) for role in roles], "rows": list(rows.values())}
+
+
+def _answers(result: Result, part: Any) -> Mapping[str, Any]:
+    """Role → answers of a part; an attack's own are called "attack:<id>"."""
+    if not isinstance(part, str):
+        return {}
+    if part.startswith(ATTACK):
+        own = [attack for attack in result.get("attacks") or [] if f"{ATTACK}{attack.get('attack')}" == part]
+        found = own[0].get("evidence") if own else None
+    else:
+        found = (result.get("evidence") or {}).get(part)
+    return found if isinstance(found, Mapping) else {}
+
+
+def parts_of(result: Result) -> dict[str, str]:
+    """Every part of the evidence with its title, those of the attacks last."""
+    found = {part: part_title(part) for part in result.get("evidence") or {}}
+    for attack in result.get("attacks") or []:
+        if attack.get("evidence"):
+            found[f"{ATTACK}{attack.get('attack')}"] = f"Attack: {attack.get('title')}"
+    return found
 
 
 def _wanted(item: Mapping[str, Any]) -> str:
