@@ -248,14 +248,16 @@ def test_starting_on_a_thousand_finished_runs_takes_under_a_second(workspace):
     for index in range(999):
         shutil.copytree(template, template.with_name(f"{index:08d}"))
     server = scheduler.Scheduler(workspace)
-    began = time.perf_counter()
-    assert server.tick() is False
-    first = time.perf_counter() - began
-    assert first < 0.2, first
-    began = time.perf_counter()
-    process = start_scheduler(workspace, idle=0.0)
-    assert process.wait(timeout=20) == 0
-    assert time.perf_counter() - began < 3.0  # Python itself starts in this time too
+    tick, started = processor_s(server.tick), processor_s(lambda: start_scheduler(workspace, idle=0.0).wait(timeout=60))
+    print(f"\n1,000 finished runs: the scheduler starts and ends in {started:.2f} s, one round takes {tick:.3f} s")
+    assert tick < 0.2 and started < 1.0  # the start of Python among it
+
+
+def processor_s(act):
+    """Processor time of this process and of those it waits for: on a machine with nothing else to do, the time."""
+    before = os.times()
+    act()
+    return sum(os.times()[:4]) - sum(before[:4])
 
 
 def alive(process):
@@ -281,16 +283,31 @@ def test_fifty_queued_runs_with_stops_and_kills_in_between(workspace):
                 scheduler.start(folder)
         scheduler.ensure(workspace)
     assert [store.state(folder) for folder in folders] == [State.SUCCEEDED] * 50
-    assert {read_json(folder / "result.json")["total"] for folder in folders} == {expected_total(6)}
-    for folder in folders:
-        events = read(folder).events
-        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    again = disturbed["stopped"] | disturbed["killed"]  # these queued a second time
-    undisturbed = [folder for folder in folders if folder not in again]
-    assert first_events(undisturbed) == undisturbed
-    counts = {what: len(which) for what, which in disturbed.items()}
-    assert min(counts.values()) >= 1, counts
-    print(f"\n50 runs ended, in order; disturbed: {counts}; lost: nothing")
+    rows = table_of_losses(folders, disturbed)
+    print("\n" + "\n".join(f"{what:<28} {times:>5} {lost:>8}" for what, times, lost in rows))
+    assert all(times >= 1 and lost == 0 for _, times, lost in rows), rows
+
+
+def table_of_losses(folders, disturbed):
+    """What was done, how often, and how many runs lost something by it: a step, an event, their result, their place."""
+    wrong = {folder for folder in folders if not_as_alone(folder)}
+    again = disturbed["stopped"] | disturbed["killed"]
+    kept = [folder for folder in folders if folder not in again]
+    return [
+        ("run queued", len(folders), len(wrong)),
+        ("stopped, resumed", len(disturbed["stopped"]), len(wrong & disturbed["stopped"])),
+        ("worker killed, resumed", len(disturbed["killed"]), len(wrong & disturbed["killed"])),
+        ("scheduler killed", len(disturbed["scheduler"]), len(wrong)),
+        ("kept its place in the queue", len(kept), sum(a != b for a, b in zip(first_events(kept), kept, strict=True))),
+    ]
+
+
+def not_as_alone(folder):
+    events = read(folder).events
+    whole = [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    steps = {(event["stage"], event["step"]) for event in events if event["kind"] == "step"}
+    total = read_json(folder / "result.json")["total"]
+    return not (whole and len(steps) == 12 and total == expected_total(6) and store.state(folder) is State.SUCCEEDED)
 
 
 def disturb(workspace, folders, rng, disturbed):
