@@ -22,7 +22,8 @@ def adapted(name="llama", dtype=torch.float32, **config):
     """A model with two random adapters of different rank."""
     model = MODELS[name](byte_level_bpe()).to(dtype).requires_grad_(False)
     for place, adapter in enumerate(NAMES):
-        wanted = LoraConfig(r=4 + 2 * place, lora_alpha=12, target_modules="all-linear", init_lora_weights=False, **config)
+        rank = {"r": 4 + 2 * place, "lora_alpha": 12}
+        wanted = LoraConfig(**rank, target_modules="all-linear", init_lora_weights=False, **config)
         torch.manual_seed(place)
         if place:
             model.add_adapter(adapter, wanted)
@@ -118,6 +119,10 @@ def test_adapters_of_another_kind_are_left_to_peft():
     model = lean(adapted(use_dora=True))
     assert not can_mix(model, ["one"])
     torch.testing.assert_close(read(model), read(adapted(use_dora=True)))
+
+
+def test_an_adapter_with_a_whole_layer_of_its_own_is_read_alone():
+    assert not can_mix(lean(adapted(modules_to_save=["norm"])), ["one"])
 
 
 def test_a_layer_that_only_one_adapter_reaches():

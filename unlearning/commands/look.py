@@ -42,15 +42,17 @@ def complete(
         raise PromptError("The prompt is empty.", "Give the beginning of a sentence.")
     with working("Loading the models …") as report:
         from unlearning.evaluation.scoring import next_tokens
-        from unlearning.models.generation import generate
+        from unlearning.models.side_by_side import generate_columns
 
         work = open_run(run, report)
+        asked = list(dict.fromkeys(roles or ("baseline", "unlearned")))
+        report("note", message=f"The models go on: {', '.join(asked)} …")
+        texts = generate_columns(work.family, asked, [prompt], tokens, temperature, seed)
         said: dict[str, Any] = {}
-        for role in roles or ("baseline", "unlearned"):
-            report("note", message=f"The {role} model goes on …")
+        for role in asked:
             with work.family.role(role) as model:
-                text = generate(model, work.family.tokenizer, [prompt], tokens, temperature, seed)[0]
-                said[role] = {"text": text, "top": _top(next_tokens(model, work.family.tokenizer, [prompt], TOP)[0])}
+                top = next_tokens(model, work.family.tokenizer, [prompt], TOP)[0]
+            said[role] = {"text": texts[role][0], "top": _top(top)}
     _print_side_by_side(prompt, said)
     write_json(json_file, {"run": run, "prompt": prompt, "roles": said})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import SettingsError
@@ -46,22 +46,30 @@ def generate(
         SettingsError: for a negative temperature or no tokens to write.
         PromptError: if a prompt and its continuation are longer than the model can read.
     """
-    if temperature < 0:
-        raise SettingsError(f"The temperature is {temperature}.", "Give 0 (always the likeliest token) or more.")
-    if max_new_tokens < 1:
-        raise SettingsError(f"max_new_tokens is {max_new_tokens}.", "Give at least 1.")
+    check_wishes(max_new_tokens, temperature)
     rows = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     check_length(model, max(map(len, rows), default=0) + max_new_tokens)
-    dice, ends = _dice(prompts, seed), end_tokens(model, tokenizer)
+    dice, ends = dice_of(prompts, seed), end_tokens(model, tokenizer)
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
     texts = [""] * len(rows)
     with reading(model):
         for first in range(0, len(order), batch):
             group = order[first : first + batch]
-            new = _go_on(model, [rows[i] for i in group], [dice[i] for i in group], max_new_tokens, temperature, ends)
+            new = go_on(model, [rows[i] for i in group], [dice[i] for i in group], max_new_tokens, temperature, ends)
             for i, tokens in zip(group, new, strict=True):
-                texts[i] = _continuation(tokenizer, rows[i], tokens)
+                texts[i] = continuation(tokenizer, rows[i], tokens)
     return texts
+
+
+def check_wishes(max_new_tokens: int, temperature: float) -> None:
+    """
+    Raises:
+        SettingsError: for a negative temperature or no tokens to write.
+    """
+    if temperature < 0:
+        raise SettingsError(f"The temperature is {temperature}.", "Give 0 (always the likeliest token) or more.")
+    if max_new_tokens < 1:
+        raise SettingsError(f"max_new_tokens is {max_new_tokens}.", "Give at least 1.")
 
 
 def end_tokens(model: Any, tokenizer: Any) -> set[int]:
@@ -76,10 +84,19 @@ def end_tokens(model: Any, tokenizer: Any) -> set[int]:
     return found | {i for token, i in tokenizer.get_added_vocab().items() if token == "<|endoftext|>"}
 
 
-def _go_on(
-    model: Any, rows: list[list[int]], dice: list[random.Random], longest: int, temperature: float, ends: set[int]
+def go_on(
+    model: Any,
+    rows: list[list[int]],
+    dice: list[random.Random],
+    longest: int,
+    temperature: float,
+    ends: set[int],
+    tell: Callable[[list[list[int]], set[int]], None] = lambda new, running: None,
 ) -> list[list[int]]:
-    """New tokens of each row, end tokens left out. Prompts are padded on the left, so that all go on at one place."""
+    """New tokens of each row, end tokens left out. Prompts are padded on the left, so that all go on at one place.
+
+    `tell` hears, after every token, the new tokens of all rows and which rows go on; what it raises ends the writing.
+    """
     import torch
 
     device = next(model.parameters()).device
@@ -99,6 +116,7 @@ def _go_on(
         running -= {r for r in running if chosen[r] in ends}
         for r in running:
             new[r].append(chosen[r])
+        tell(new, running)
         if not running:
             break
         ids = torch.tensor(chosen, device=device)[:, None]  # [batch, 1]
@@ -126,7 +144,7 @@ def _choose(logits: torch.Tensor, temperature: float, die: random.Random) -> int
     return min(int(torch.searchsorted(shares, throw, right=True)), len(shares) - 1)
 
 
-def _dice(prompts: Sequence[str], seed: int) -> list[random.Random]:
+def dice_of(prompts: Sequence[str], seed: int) -> list[random.Random]:
     """One source of chance a row, from the seed, its prompt, and how often that stood before in the list."""
     import random
 
@@ -139,7 +157,7 @@ def _dice(prompts: Sequence[str], seed: int) -> list[random.Random]:
     return dice
 
 
-def _continuation(tokenizer: Any, row: list[int], new: list[int]) -> str:
+def continuation(tokenizer: Any, row: list[int], new: list[int]) -> str:
     """What the new tokens add to the prompt's text: a leading space is kept whatever the tokenizer does with it."""
     known, whole = (
         str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import Linear
+from peft.utils.other import AuxiliaryTrainingWrapper
 
 from unlearning.errors import ModelError
 
@@ -83,14 +84,19 @@ class LeanLinear(Linear):  # type: ignore[misc]
         weight, dtype = self.base_layer.weight, self.base_layer.weight.dtype
         if not here:  # none of them reaches this layer
             return Stacked(weight.new_zeros(1, self.in_features), weight.new_zeros(1, self.out_features), None)
-        down = torch.cat([self.lora_A[name].weight.detach() for name in here]).to(dtype)
-        up = torch.cat([self.lora_B[name].weight.detach() * self.scaling[name] for name in here], dim=1).T.to(dtype)
+        down = torch.cat([_whole(self.lora_A[name].weight) for name in here]).to(dtype)
+        up = torch.cat([_whole(self.lora_B[name].weight) * self.scaling[name] for name in here], dim=1).T.to(dtype)
         mask = None
         if rows is not None:
             ranks = [name for name in here for _ in range(len(self.lora_A[name].weight))]
             taken = [[float(own == name) for name in ranks] for own in rows]
             mask = torch.tensor(taken, dtype=dtype, device=down.device)[:, None]  # [rows, 1, ranks]
         return Stacked(down, up, mask)
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    """A weight of which every process of a run may hold a part (FSDP2), put together."""
+    return weight.detach().full_tensor() if hasattr(weight, "full_tensor") else weight.detach()
 
 
 def make_lean(model: Any) -> None:
@@ -102,6 +108,8 @@ def make_lean(model: Any) -> None:
 
 def can_mix(model: Any, adapters: Sequence[str]) -> bool:
     """Whether `rows_play` knows every layer that these adapters change."""
+    if any(isinstance(module, AuxiliaryTrainingWrapper) for module in model.modules()):
+        return False  # an adapter brings whole layers of its own
     for layer in (module for module in model.modules() if isinstance(module, LoraLayer)):
         here = [name for name in adapters if name in layer.lora_A or name in layer.lora_embedding_A]
         if here and not isinstance(layer, LeanLinear):

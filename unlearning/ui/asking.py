@@ -72,14 +72,18 @@ def write(host: ModelHost, run_id: str, wishes: Wishes, job: Job) -> dict[str, A
         job.say(None, 0.0, "Loading the model …")
     with host.open(run_id) as work:
         roles = _chosen(work.folder, wishes)
-        columns = [Column(_opened(work, role), _prompt(work, role, wishes.prompt), wishes.prompt) for role in roles]
+        columns = [
+            Column(_opened(work, role), _prompt(work, role, wishes.prompt), wishes.prompt, _model_of(role))
+            for role in roles
+        ]
         shown = list(columns)
 
         def show(share: float) -> None:
             job.say(_texts(shown, bool(wishes.other)), share * (0.7 if wishes.other else 1.0))
 
         if columns:
-            write_together(columns, work.family.tokenizer, wishes.tokens, wishes.temperature, wishes.seed, show)
+            tokens, temperature, seed = wishes.tokens, wishes.temperature, wishes.seed
+            write_together(columns, work.family.tokenizer, tokens, temperature, seed, show, work.family)
     if wishes.other:  # after the other, never inside: whoever held two runs' models could be waited for, for ever
         with host.open(wishes.other) as work:
             last = Column(_opened(work, "unlearned"), wishes.prompt)
@@ -106,7 +110,12 @@ def _title(folder: Path) -> str:
 
 
 def _opened(work: Work, role: str) -> inference.Opened:
-    return partial(_open, work, "baseline" if role == "prompt_only" else role)
+    return partial(_open, work, _model_of(role))
+
+
+def _model_of(role: str) -> str:
+    """The role whose model writes a column."""
+    return "baseline" if role == "prompt_only" else role
 
 
 def _open(work: Work, role: str) -> AbstractContextManager[Any]:
@@ -135,7 +144,9 @@ def read_text(host: ModelHost, folder: Path, text: str, job: Job) -> dict[str, A
     with _loaded(host, folder.name, job) as work:
         roles = [role for role in ("baseline", "unlearned") if work.family.has(role)]
         models = {role: _opened(work, role) for role in roles}
-        return inference.measure_text(models, work.family.tokenizer, text, tell=lambda share: job.say(None, share))
+        return inference.measure_text(
+            models, work.family.tokenizer, text, tell=lambda share: job.say(None, share), family=work.family
+        )
 
 
 @contextmanager

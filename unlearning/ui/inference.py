@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import PromptError
@@ -16,13 +17,14 @@ from unlearning.errors import PromptError
 if TYPE_CHECKING:
     import torch
 
+    from unlearning.models.adapters import Family
     from unlearning.models.heads import Head
 
 Opened = Callable[[], AbstractContextManager[Any]]  # `with opened() as model:`
 Tell = Callable[[float], None]  # hears which share of the work is done
 
-WINDOW, OVERLAP = 512, 128  # tokens a model reads at once, and how many of them it has read before
 MOST_TOKENS = 1200  # of a text that the page shows token by token
+WINDOW, OVERLAP = MOST_TOKENS, 128  # tokens a model reads at once, and how many of them it has read before
 POSITIONS_AT_ONCE = 64  # whose logits exist at one time
 
 
@@ -35,7 +37,12 @@ class _Reading:
 
 
 def measure_text(
-    models: Mapping[str, Opened], tokenizer: Any, text: str, top: int = 10, tell: Tell = lambda share: None
+    models: Mapping[str, Opened],
+    tokenizer: Any,
+    text: str,
+    top: int = 10,
+    tell: Tell = lambda share: None,
+    family: Family | None = None,
 ) -> dict[str, Any]:
     """How one or two models saw each token of a text coming.
 
@@ -45,6 +52,7 @@ def measure_text(
         text: Any text; the first MOST_TOKENS tokens are read, in windows that overlap.
         top: Likeliest tokens to keep at each position.
         tell: Hears the share that is done.
+        family: Whose roles these are, if of one: its models then read the text in one pass.
 
     Returns:
         roles; tokens (pieces of the text, white space included, which joined give the text read); p and rank of
@@ -63,10 +71,7 @@ def measure_text(
     if total < 1:
         raise PromptError("There is no text to read.", "Type or paste some words.")
     ids, offsets = ids[: front + MOST_TOKENS], offsets[: front + MOST_TOKENS]
-    readings = {}
-    for done, (role, opened) in enumerate(models.items()):
-        readings[role] = _read(opened, ids, front)
-        tell(0.6 * (done + 1) / len(models))
+    readings = _read_all(models, family, ids, front, tell)
     words = _Words(tokenizer, ids)
     measured = _measure(readings, ids[front:], words, top, lambda share: tell(0.6 + 0.4 * share))
     return {
@@ -79,30 +84,51 @@ def measure_text(
     }
 
 
-def _read(opened: Opened, ids: list[int], front: int) -> _Reading:
+def _read_all(
+    models: Mapping[str, Opened], family: Family | None, ids: list[int], front: int, tell: Tell
+) -> dict[str, _Reading]:
+    from unlearning.models.side_by_side import can_play, roles_as_rows
+
+    if family is not None and can_play(family, list(models)):
+        return _read(partial(roles_as_rows, family, list(models)), list(models), ids, front, tell)
+    readings = {}
+    for done, (role, opened) in enumerate(models.items()):
+        before = done / len(models)
+        readings |= _read(opened, [role], ids, front, lambda share, b=before: tell(b + share / len(models)))  # type: ignore[misc]
+    return readings
+
+
+def _read(opened: Opened, roles: Sequence[str], ids: list[int], front: int, tell: Tell) -> dict[str, _Reading]:
+    """What a model made of the text whose batches have a row for each of these roles."""
     import torch
 
     from unlearning.evaluation.scoring import hidden_states
-    from unlearning.models.heads import reading, split
+    from unlearning.models.heads import reading, split, unwrap
 
-    rows, positions = _windows(ids, front)
+    parts: dict[str, list[torch.Tensor]] = {role: [] for role in roles}
     with opened() as model, reading(model):
+        limit = getattr(unwrap(model).config.get_text_config(), "max_position_embeddings", None) or WINDOW
+        rows, positions = _windows(ids, front, min(WINDOW, limit - front))
         _, head = split(model, float_head=True)
-        parts = dict(hidden_states(model, rows, positions, batch=2))
-        if not parts:  # a text of one token: nothing is predicted
-            width = model.get_input_embeddings().weight.shape[1]
-            return _Reading(torch.zeros(0, width), head)
-    return _Reading(torch.cat([parts[i] for i in sorted(parts)]), head)
+        width = model.get_input_embeddings().weight.shape[1]
+        for done, (row, wanted) in enumerate(zip(rows, positions, strict=True), 1):
+            found = dict(hidden_states(model, [row] * len(roles), [wanted] * len(roles), batch=len(roles)))
+            for place, role in enumerate(roles):
+                parts[role].append(found[place])
+            tell(0.6 * done / len(rows))
+    nothing = torch.zeros(0, width)  # of a text of one token: nothing is predicted
+    return {role: _Reading(torch.cat(own) if own else nothing, head) for role, own in parts.items()}
 
 
-def _windows(ids: list[int], front: int) -> tuple[list[list[int]], list[list[int]]]:
+def _windows(ids: list[int], front: int, window: int) -> tuple[list[list[int]], list[list[int]]]:
     """Rows for a model to read, and in each the positions whose next token is counted; all but the first token are."""
     specials, body = ids[:front], ids[front:]
+    overlap = min(OVERLAP, window // 4)
     rows, positions = [], []
     counted = 1  # the first body token that no row has predicted yet
     while counted < len(body):
-        start = max(0, counted - OVERLAP) if rows else 0
-        end = min(len(body), start + WINDOW)
+        start = max(0, counted - overlap) if rows else 0
+        end = min(len(body), start + window)
         rows.append(specials + body[start:end])
         positions.append([front + token - 1 - start for token in range(counted, end)])
         counted = end

@@ -214,7 +214,9 @@ def _reader(context: Context, model: str, taught: Path | None, text: str) -> Any
         with context.host.plain(model, taught) as family:
             roles = ("never_taught", "baseline") if taught else ("baseline",)
             models = {role: partial(family.role, role) for role in roles}
-            return measure_text(models, family.tokenizer, text[:STRIP], tell=lambda share: job.say(share=share))
+            return measure_text(
+                models, family.tokenizer, text[:STRIP], tell=lambda share: job.say(share=share), family=family
+            )
 
     return read
 
