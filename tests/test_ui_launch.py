@@ -84,6 +84,14 @@ def test_lines_that_cannot_be_read_are_named(line):
         launch.read_lines(f"The Mad → Hatter\n{line}", "probe")
 
 
+def test_the_texts_words_are_never_watched_without_a_control():
+    with pytest.raises(PromptError, match="no control"):
+        launch.read_watched("The Mad → Hatter", " ")
+    kinds = [probe.kind for probe in launch.read_watched("The Mad → Hatter", "The capital of France is → Paris")]
+    assert kinds == ["probe", "control"]
+    assert launch.read_watched("", "") == []
+
+
 def test_too_many_lines_are_refused():
     with pytest.raises(PromptError, match="41"):
         launch.read_lines("The Mad → Hatter\n" * 41, "probe")

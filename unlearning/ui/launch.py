@@ -143,6 +143,21 @@ def read_lines(lines: str, kind: str) -> list[Probe]:
     return [_read_line(number, line, kind) for number, line in rows]
 
 
+def read_watched(watched: str, controls: str) -> list[Probe]:
+    """The prompts to watch, from the lines of both fields. Whoever watches the text's words watches a control too.
+
+    Raises:
+        PromptError: a line that cannot be understood, or no control.
+    """
+    own, flat = read_lines(watched, "probe"), read_lines(controls, "control")
+    if own and not flat:
+        raise PromptError(
+            "There is no control to watch.",
+            "Give at least one line that has nothing to do with the text, such as: The capital of France is → Paris",
+        )
+    return [*own, *flat]
+
+
 def _read_line(number: int, line: str, kind: str) -> Probe:
     parts = ARROW.split(line)
     words = "control prompt" if kind == "control" else "watched prompt"

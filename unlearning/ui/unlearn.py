@@ -16,7 +16,7 @@ from unlearning.ui import form as forms
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.drafts import Draft
 from unlearning.ui.expected import expected_of, expected_panel
-from unlearning.ui.launch import first_watched, read_lines, start_run, write_lines
+from unlearning.ui.launch import first_watched, read_watched, start_run, write_lines
 from unlearning.ui.notices import field_note
 from unlearning.ui.pages import component, words
 from unlearning.ui.words import explain
@@ -180,8 +180,7 @@ def launch(context: Context, where: Where, watched: str, controls: str, *values:
     draft = context.drafts.open(where["draft"])
     try:
         settings = forms.read(*values)
-        probes = [*read_lines(watched, "probe"), *read_lines(controls, "control")]
-        run = start_run(context.workspace, draft, settings, probes)
+        run = start_run(context.workspace, draft, settings, read_watched(watched, controls))
     except UnlearningError as error:
         return gr.skip(), str(error)
     chosen = {"watched": watched, "controls": controls, "scenario": draft.about.scenario, "text": draft.about.title}
