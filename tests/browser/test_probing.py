@@ -1,4 +1,4 @@
-"""Probe in a real browser: a real evaluation of a tiny run from its button to its files, and a drawn one for its looks."""
+"""Probe in a real browser: a real evaluation of a tiny run from button to files, and a drawn one for its looks."""
 
 import csv
 import json
