@@ -5,6 +5,7 @@
     anchors     propose, check and convert dictionaries of a text's own expressions
     unlearn     make a model forget a text: a new run, followed to its end
     evaluate    what a run's models still know, what broke, and whether it comes back
+    benchmarks  the standard tests of general ability, before and after
     complete    what the models of a run say next, side by side
     probe       how likely they find given words
     export      an unlearned model to use elsewhere
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 import typer
 
 from unlearning.commands import anchors, models
+from unlearning.commands.benchmarks import benchmarks
 from unlearning.commands.evaluate import evaluate
 from unlearning.commands.export import export
 from unlearning.commands.look import complete, probe
@@ -44,6 +46,7 @@ app.command()(teach)
 app.add_typer(anchors.app, name="anchors")
 app.command()(unlearn)
 app.command()(evaluate)
+app.command()(benchmarks)
 app.command()(complete)
 app.command()(probe)
 app.command()(export)

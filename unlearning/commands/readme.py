@@ -33,8 +33,34 @@ def metrics_table() -> str:
     return "\n".join(["| figure | how it is computed | how to read it | source |", "|---|---|---|---|", *rows])
 
 
+def attacks_table() -> str:
+    """Every attack, what it does and how to read its figure."""
+    from unlearning.evaluation.attacks import ATTACKS
+
+    rows = [
+        f"| {a.title} | {_cell(a.what)} | {_cell(a.reading)} | {_cell(a.source)} | {', '.join(a.suites)} |"
+        for a in ATTACKS.values()
+    ]
+    head = ["| attack | what it does | how to read it | source | in suite |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def agreement_table() -> str:
+    """How far the offline grader agrees with grades given by hand."""
+    from unlearning.evaluation.agreement import agreement_rows
+
+    rows = [
+        f"| {title} | {found.count} | {found.accuracy:.0%} | {found.kappa:.2f} | {found.within_one:.0%} "
+        f"| {hand:.2f} | {offline:.2f} |"
+        for title, found, hand, offline in agreement_rows()
+    ]
+    head = "| completions | how many | same grade | Cohen's κ | within one grade | score by hand | score offline |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands_table, "settings": settings_table, "metrics": metrics_table,
+    "attacks": attacks_table, "agreement": agreement_table,
 }  # fmt: skip
 
 

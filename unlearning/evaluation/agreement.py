@@ -73,8 +73,8 @@ def agreement_rows() -> list[tuple[str, Agreement, float, float]]:
     found = []
     for title, rows in parts.items():
         hand, offline = [row["grade"] for row in rows], offline_grades(rows)
-        scores = [completion_familiarity(grades).score.value for grades in (hand, offline)]
-        found.append((title, agreement(hand, offline), *scores))
+        by_hand, by_rule = (completion_familiarity(grades).score.value for grades in (hand, offline))
+        found.append((title, agreement(hand, offline), by_hand, by_rule))
     return found
 
 
