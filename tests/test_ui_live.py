@@ -117,11 +117,14 @@ def test_imported_run_belongs_to_its_importer(workspace):
 def test_long_stories_are_thinned():
     told = [{"kind": "step", "stage": "finetune", "step": i, "seq": i} for i in range(5000)]
     told += [{"kind": "sample", "stage": "finetune", "step": i, "seq": 5000 + i} for i in range(200)]
+    told += [{"kind": "sample", "stage": "evaluate", "role": "unlearned", "seq": 6000 + i} for i in range(80)]
     told += [{"kind": "warning", "message": "w", "seq": 9000}]
     kept = thinned(told)
     steps = [event["step"] for event in kept if event["kind"] == "step"]
     assert len(steps) <= follow.MOST_POINTS and steps[0] == 0 and steps[-1] == 4999 and steps == sorted(steps)
-    assert sum(event["kind"] == "sample" for event in kept) <= follow.MOST_SAMPLES + 1 and kept[-1]["kind"] == "warning"
+    samples = [event["step"] for event in kept if event["kind"] == "sample"]
+    assert len(samples) == follow.MOST_SAMPLES and samples[0] == 0 and samples[-1] == 199
+    assert kept[-1]["kind"] == "warning"
     assert every([1, 2, 3], 5) == [1, 2, 3]
 
 

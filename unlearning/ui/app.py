@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     logins = _pairs(options.auth)
     if options.mcp and importlib.util.find_spec("mcp") is None:
-        raise SettingsError("--mcp needs the package mcp, which is not installed.", "pip install 'gradio[mcp]'")
+        raise SettingsError("--mcp needs the package mcp, which is not installed.", "pip install 'mcp<2'")
     from unlearning.runs import scheduler
     from unlearning.runs.store import workspace_folder
     from unlearning.ui.drafts import DraftStore

@@ -161,7 +161,8 @@ def thinned(events: Sequence[Event]) -> list[Event]:
             steps.setdefault((event["kind"], str(event.get("stage"))), []).append(event)
     kept = {id(event) for group in steps.values() for event in every(group, MOST_POINTS)}
     samples = [event for event in events if event["kind"] == "sample"]
-    dropped = {id(event) for event in samples[1:-MOST_SAMPLES]}
+    while_training = [event for event in samples if isinstance(event.get("step"), int)]  # the rest is in the report
+    dropped = {id(event) for event in samples} - {id(event) for event in every(while_training, MOST_SAMPLES)}
     return [e for e in events if (e["kind"] not in ("step", "probe") or id(e) in kept) and id(e) not in dropped]
 
 
