@@ -85,3 +85,49 @@ def test_roles_are_the_right_way_round():
     assert both["forgotten"]["answer"] == "yes"
     both = verdicts({"never_taught": figures(0.1), "baseline": figures(0.11), "unlearned": figures(0.5)})
     assert both["forgotten"]["answer"] == "no"
+
+
+QUESTIONS = "question_probability"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "never", "answer"),
+    [
+        (0.55, 0.31, 0.27, "yes"),  # within 0.05 of never taught
+        (0.55, 0.33, 0.27, "partly"),
+        (0.55, 0.30, None, "yes"),  # of chance, 0.25
+        (0.55, 0.31, None, "partly"),
+        (0.29, 0.29, 0.27, "yes"),  # the baseline knew no answers, so they tell nothing
+        (0.95, 0.33, 0.27, "yes"),  # a tenth of the way down is left
+        (0.95, 0.34, 0.27, "partly"),
+    ],
+)
+def test_questions_that_are_still_answered_spoil_a_yes(before, now, never, answer):
+    unlearned, baseline = figures(0.05), figures(0.5)
+    never_taught = figures(0.04) | {QUESTIONS: {"value": never}} if never else None
+    found = forgotten(unlearned | {QUESTIONS: {"value": now}}, baseline | {QUESTIONS: {"value": before}}, never_taught)
+    assert found["answer"] == answer
+
+
+def test_passages_are_held_against_the_never_taught_model_alone():
+    def with_passages(p, continuation):
+        return figures(p) | {"continuation_probability": {"value": continuation}}
+
+    baseline, unlearned, never = with_passages(0.5, 0.3), with_passages(0.05, 0.2), with_passages(0.04, 0.05)
+    found = forgotten(unlearned, baseline, never)
+    assert found["answer"] == "partly" and "60% is left" in found["text"]
+    assert forgotten(unlearned, baseline)["answer"] == "yes"  # nobody knows the floor
+
+
+def test_an_attack_that_brings_it_back_spoils_a_yes_and_is_named():
+    attacks = [{"title": "Relearning", "brings_back": True}, {"title": "Gaps", "brings_back": False}]
+    found = forgotten(figures(0.05), figures(0.5), None, attacks)
+    assert found["answer"] == "partly" and "brought back by: Relearning." in found["text"]
+    assert forgotten(figures(0.05), figures(0.5), None, attacks[1:])["answer"] == "yes"
+    assert verdicts({"baseline": figures(0.5), "unlearned": figures(0.05)}, attacks)["forgotten"] == found
+
+
+@pytest.mark.parametrize(("now", "answer"), [(0.60, "yes"), (0.45, "yes"), (0.41, "partly"), (0.39, "no")])
+def test_neighbouring_knowledge_belongs_to_what_should_stay(now, answer):
+    baseline = figures(control=0.6) | {"neighbour_probability": {"value": 0.5}}
+    assert intact(figures(control=0.6) | {"neighbour_probability": {"value": now}}, baseline)["answer"] == answer

@@ -153,18 +153,21 @@ def add_fluency(model: Any, tokenizer: Any, by_role: dict[str, dict[str, Any]]) 
         completion["fluency"] = judge_fluency(completion["text"], fmean(own) if own else None).as_dict()
 
 
-def summarise(by_role: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(
+    by_role: Mapping[str, Mapping[str, Any]], attacks: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """The before/after table and what follows from it.
 
     Args:
         by_role: What `measure_role` gave for each role, "baseline" among them.
+        attacks: What attacks found; one that brings the text back spoils the verdict.
 
     Returns:
         JSON: `metrics` (role → name of METRICS → {value, …}), `table` (see `report.compare_table`), `verdicts`
         (see `verdicts`) and `headline` (the few figures for a list of runs).
     """
     metrics = {role: _metrics(measured, by_role) for role, measured in by_role.items()}
-    found = verdicts(metrics)
+    found = verdicts(metrics, attacks)
     headline = {
         "forgotten": found["forgotten"]["answer"],
         "intact": found["intact"]["answer"],

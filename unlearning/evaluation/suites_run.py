@@ -303,7 +303,7 @@ MEASURES: dict[str, Callable[[Asking, str], dict[str, Any]]] = {
 
 def _result(asking: Asking, complete: bool) -> dict[str, Any]:
     """`evaluation.json`: figures, verdicts, attacks, and the evidence for each."""
-    summary = summarise(asking.by_role)
+    summary = summarise(asking.by_role, asking.attacks)
     evidence = {
         part: {role: answers[part] for role, answers in asking.by_role.items() if answers.get(part)}
         for part in EVIDENCE

@@ -6,27 +6,36 @@ show that nothing is left, and the words say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from unlearning.evaluation.metrics_table import METRICS
 
 Figures = Mapping[str, Mapping[str, Any]]
 
 LEAST_KNOWN = 0.05  # probability familiarity below which a baseline has nothing to forget
 FACTOR = 10.0  # forgotten: familiarity fell by this factor …
 NEAR = 0.02  # … or lies this close above the never-taught model's
+SHARE_LEFT = 0.1  # of what the baseline knew above its floor, that questions and passages may still show, …
+SLACK = 0.05  # … or so much above the floor: the never-taught model's figure, or chance
 CONTROL_MOVE = 0.03  # intact: the control prompts' mean probability moved at most so much,
 PERPLEXITY_RISE = 0.05  # the perplexity of unrelated prose rose at most by this share,
 FLUENT_SHARE = 0.8  # and so many completions are fluent, or as many as the baseline's but for …
 FLUENT_LOSS = 0.1
+NEIGHBOUR_FALL = 0.05  # and the right answers to neighbouring questions lost at most so much probability
+OTHERWISE_ASKED = ("question_probability", "continuation_probability")  # where an evaluation measured them
 
 CAVEAT = "This is what these prompts show; rephrased questions and other attacks may still bring it back."
 
 
-def verdicts(metrics: Mapping[str, Figures]) -> dict[str, dict[str, Any]]:
+def verdicts(
+    metrics: Mapping[str, Figures], attacks: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, dict[str, Any]]:
     """Both verdicts on the role "unlearned" against "baseline" and, where there is one, "never_taught".
 
     Args:
         metrics: Role → name of METRICS → {"value": …}.
+        attacks: What attacks found, {"title", "brings_back", …} each.
 
     Returns:
         JSON: for `forgotten` and `intact` an `answer` ("yes", "partly", "no" or "unknown"), one sentence
@@ -36,13 +45,20 @@ def verdicts(metrics: Mapping[str, Figures]) -> dict[str, dict[str, Any]]:
         unknown = {"answer": "unknown", "text": "Nothing has been unlearned in this run yet.", "checks": []}
         return {"forgotten": unknown, "intact": unknown}
     return {
-        "forgotten": forgotten(metrics["unlearned"], metrics["baseline"], metrics.get("never_taught")),
+        "forgotten": forgotten(metrics["unlearned"], metrics["baseline"], metrics.get("never_taught"), attacks),
         "intact": intact(metrics["unlearned"], metrics["baseline"]),
     }
 
 
-def forgotten(unlearned: Figures, baseline: Figures, never_taught: Figures | None = None) -> dict[str, Any]:
-    """yes: both familiarities fell to a tenth or to the never-taught model's; partly: at least half way; no: less."""
+def forgotten(
+    unlearned: Figures,
+    baseline: Figures,
+    never_taught: Figures | None = None,
+    attacks: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """yes: both familiarities fell to a tenth or to the never-taught model's, and neither the questions, nor the
+    passages, nor an attack show more; partly: probability familiarity fell at least half way; no: less.
+    """
     checks = []
     for name, near in (("probability_familiarity", NEAR), ("completion_familiarity", _one_leak(unlearned))):
         if name in unlearned and name in baseline:
@@ -53,6 +69,9 @@ def forgotten(unlearned: Figures, baseline: Figures, never_taught: Figures | Non
     if checks[0]["before"] < LEAST_KNOWN:
         known = f"The baseline gave the text's words {checks[0]['before']:.3f} on average: there was little to forget."
         return _verdict("unknown", known, checks)
+    checks += filter(None, (_left(name, unlearned, baseline, never_taught) for name in OTHERWISE_ASKED))
+    if back := [str(attack["title"]) for attack in attacks if attack.get("brings_back")]:
+        checks.append(_check("attacks", len(back), 0, f"brought back by: {', '.join(back)}"))
     said = "; ".join(check["text"] for check in checks)
     if all(check["passed"] for check in checks):
         return _verdict("yes", f"Yes, as far as it was asked: {said}. {CAVEAT}", checks)
@@ -77,6 +96,10 @@ def intact(unlearned: Figures, baseline: Figures) -> dict[str, Any]:
         share = unlearned["fluent_share"]["value"]
         text = f"{share:.0%} of completions are fluent (at least {least:.0%} wanted)"
         checks.append(_check("fluent_share", 1 - share, 1 - least, text))
+    if "neighbour_probability" in unlearned and "neighbour_probability" in baseline:
+        fall = baseline["neighbour_probability"]["value"] - unlearned["neighbour_probability"]["value"]
+        text = f"neighbouring answers lost {fall:+.3f} of their probability (limit {NEIGHBOUR_FALL})"
+        checks.append(_check("neighbour_probability", fall, NEIGHBOUR_FALL, text))
     said = "; ".join(check["text"] for check in checks)
     if not checks:
         return _verdict("unknown", "Nothing was measured that tells.", checks)
@@ -96,6 +119,20 @@ def _fall(name: str, before: float, now: float, floor: float | None, near: float
     words = name.replace("_", " ")
     text = f"{words} went from {before:.3f} to {now:.3f}{mark} (limit {limit:.3f})"
     return _check(name, now, limit, text) | {"before": before, "way": way}
+
+
+def _left(name: str, unlearned: Figures, baseline: Figures, never_taught: Figures | None) -> dict[str, Any] | None:
+    """What is left of the baseline's knowledge above the floor; None where it had none, or nobody knows a floor."""
+    if name not in unlearned or name not in baseline:
+        return None
+    floor = never_taught[name]["value"] if never_taught and name in never_taught else METRICS[name].ideal
+    before, now = baseline[name]["value"], unlearned[name]["value"]
+    if not isinstance(floor, float) or before - floor <= SLACK:
+        return None
+    limit, left = floor + max(SLACK, SHARE_LEFT * (before - floor)), (now - floor) / (before - floor)
+    title = METRICS[name].title
+    text = f"{title[0].lower()}{title[1:]} went from {before:.3f} to {now:.3f}, floor {floor:.3f}: {left:.0%} is left"
+    return _check(name, now, limit, text) | {"before": before}
 
 
 def _one_leak(figures: Figures) -> float:
