@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -121,6 +122,16 @@ def test_zero_gpu_lends_a_card_to_a_slice_and_the_rest_keeps_to_the_processor(wo
     queue.enqueue(folder)
     inprocess.one_round(workspace, work)
     assert state(folder) is State.SUCCEEDED
+
+
+def test_the_readme_says_to_a_space_how_to_run_it():
+    top = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n")[1]
+    said = dict(line.split(": ", 1) for line in top.strip().splitlines())
+    pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE))
+    assert said["sdk"] == "gradio" and said["sdk_version"] == pins["gradio"]
+    assert (ROOT / said["app_file"]).is_file()
+    assert {said["colorFrom"], said["colorTo"]} <= set("red yellow green blue indigo purple pink gray".split())
+    assert len(said["short_description"]) <= 60
 
 
 @pytest.mark.slow

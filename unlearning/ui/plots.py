@@ -69,14 +69,15 @@ def tokens_scatter(measured: Mapping[str, Any]) -> go.Figure:
 def _square() -> go.Figure:
     import plotly.graph_objects as go
 
-    layout = {"template": plotly_template(), "height": 420, "hovermode": "closest", "margin": {"l": 96}}
+    layout = {"template": plotly_template(), "height": 420, "hovermode": "closest", "margin": {"l": 96, "b": 64}}
     figure = go.Figure(layout=layout)
     ticks = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
     axis = {
         "type": "log", "range": [-6.2, 0.2], "tickvals": ticks,
         "ticktext": ["≤ 0.0001 %", "0.001 %", "0.01 %", "0.1 %", "1 %", "10 %", "100 %"],
     }  # fmt: skip
-    figure.update_xaxes(title="probability before", **axis)
+    across = axis | {"ticktext": [text if i % 2 == 0 else "" for i, text in enumerate(axis["ticktext"])], "tickangle": 0}
+    figure.update_xaxes(title={"text": "probability before", "standoff": 12}, **across)
     figure.update_yaxes(title="after", **axis)
     figure.add_scatter(
         x=[LEAST, 1], y=[LEAST, 1], mode="lines", name="unchanged", hoverinfo="skip",
