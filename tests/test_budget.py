@@ -33,11 +33,12 @@ def test_a_run_worked_out_by_hand():
     assert list(found.stages) == ["reinforce", "label", "finetune", "evaluate"]
     assert (found.stages["reinforce"].steps, found.stages["reinforce"].tokens) == (9, 6000)  # 3 epochs of ⌈10/4⌉
     assert found.stages["reinforce"].seconds == 60.0
-    assert found.stages["label"].seconds == 2 * 2000 / 400
+    assert found.stages["label"].seconds == 3 * 2000 / 400  # baseline on both texts, reinforced on the original
+    assert cost(work, **{"finetune.where": "all"}).stages["label"].seconds == 2 * 2000 / 400
     assert found.stages["finetune"].seconds == 2 * 2000 / 100
     a_role = (2000 + 400 + 600 + 1.5 * 400) / 500 + 400 / 40 + 2 * 30 * 0.1
     assert found.stages["evaluate"].seconds == pytest.approx(3 * a_role)  # baseline, reinforced, unlearned
-    assert found.seconds == pytest.approx(5 + 60 + 10 + 40 + 3 * a_role)
+    assert found.seconds == pytest.approx(5 + 60 + 15 + 40 + 3 * a_role)
     assert found.pass_bytes == 4 * 200 * 1e6 and found.peak_bytes == 1e9 + 2e7 + 8e8  # one other role is kept
 
 
@@ -58,6 +59,16 @@ def test_what_makes_a_run_longer_makes_its_budget_longer():
     assert cost(work, **{"finetune.pass_blocks": 1, "reinforce.pass_blocks": 1}).pass_bytes == plain.pass_bytes / 4
     anchors_only = cost(work, **{"label.use_reinforced": False})
     assert "reinforce" not in anchors_only.stages and anchors_only.stages["evaluate"].steps == 2
+
+
+def test_the_disk_holds_roles_checkpoints_and_the_labels_that_are_made():
+    work = Workload(all_blocks=12, all_tokens=2400, kept_blocks=10, kept_tokens=2000, retain_blocks=40,
+                    retain_tokens=8000)  # fmt: skip
+    roles = 2 * 2e7 * 7  # reinforced and unlearned, each with two checkpoints of weights and two moments
+    assert cost(work).disk_bytes == roles + 2000 * 64 * 6
+    assert cost(work, **{"label.target": "argmax"}).disk_bytes == roles + 2000 * 6
+    retained = cost(work, **{"finetune.retain_weight": 1.0, "finetune.retain_blocks": 1})  # six steps read six blocks
+    assert retained.disk_bytes == roles + (2000 + 6 * 200) * 64 * 6
 
 
 def test_the_workload_follows_from_the_inputs(tmp_path):

@@ -4,7 +4,7 @@ Pure arithmetic over three things: the settings, how much text there is (`Worklo
 (`Speeds`, measured by `unlearning.training.calibration` in some seconds, see `runs.speeds`). On one device:
 
     training stage   every block once an epoch; every token costs 1 / train_tokens_per_s
-    label            one pass of the baseline per draw and one of the reinforced model over every block
+    label            one pass of the baseline per draw, one for the original and one of the reinforced model
     evaluate         every role reads the texts and the prompts and writes the completions
     peak memory      resident + a pass: pass_blocks · tokens of a block · train_bytes_per_token
 """
@@ -22,6 +22,7 @@ from unlearning.runs.workload import Workload
 MOST_MEASURED = 12  # blocks of each text that the evaluation reads
 SAMPLES = 5  # completions written while fine-tuning …
 ALONE = 8  # … one at a time, which is so many times slower than in a batch
+BYTES_A_CANDIDATE = 6  # of a label: a token and its probability
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,8 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
     pass_bytes = pass_blocks * work.kept_tokens / max(1, work.kept_blocks) * speeds.train_bytes_per_token
     made = sum(name in stages for name in ("teach", "reinforce", "finetune"))
     others = made - 1 + work.taught  # roles that are kept beside the one in training
-    # per training stage the role and two checkpoints of weights and two optimiser moments; labels are 6 bytes each
-    labels = work.kept_tokens + (work.retain_tokens if any(_retains(t, work) for t in _used(settings)) else 0)
-    disk = made * speeds.role_bytes * (1 + 2 * 3) + labels * settings.label.top_k * 6
+    # per training stage the role and two checkpoints of weights and two optimiser moments
+    disk = made * speeds.role_bytes * (1 + 2 * 3) + _stored_labels(settings, work, stages) * BYTES_A_CANDIDATE
     return Budget(
         stages=stages,
         seconds=speeds.load_s + sum(stage.seconds for stage in stages.values()),
@@ -145,7 +145,8 @@ def _steps(
 
 def _labelling(settings: Settings, work: Workload, speeds: Speeds, finetune_steps: int) -> StageCost:
     """Generic labels, and the baseline's own predictions on the retain text."""
-    read = (settings.label.draws + settings.label.use_reinforced) * work.kept_tokens
+    only_changed = settings.finetune.where == "changed"  # asks the baseline about the original too
+    read = (settings.label.draws + settings.label.use_reinforced + only_changed) * work.kept_tokens
     read += round(_retain_tokens(settings.finetune, work, finetune_steps))
     return StageCost(read, work.kept_blocks, read / speeds.label_tokens_per_s)
 
@@ -180,22 +181,31 @@ def _retain_tokens(settings: TrainSettings, work: Workload, steps: int) -> float
     return blocks * work.retain_tokens / work.retain_blocks
 
 
+def _stored_labels(settings: Settings, work: Workload, stages: Mapping[str, StageCost]) -> float:
+    """Candidates in the files of labels and of the retain text's predictions: so many at each position."""
+    label = settings.label
+    found = work.kept_tokens * (1 if label.target == "argmax" else label.top_k)
+    steps = [(train, stages[name].steps) for name, train in _used(settings).items()]
+    return found + sum(_retain_tokens(train, work, count) for train, count in steps) * label.top_k
+
+
 def _retains(settings: TrainSettings, work: Workload) -> bool:
     return bool(settings.retain_weight and settings.retain_blocks and work.retain_blocks)
 
 
 def _largest_pass(settings: Settings, work: Workload, speeds: Speeds) -> int:
     """Blocks in the largest training pass."""
-    return max(min(train.pass_blocks or speeds.pass_blocks, train.batch_blocks) for train in _used(settings))
+    used = _used(settings).values()
+    return max(min(train.pass_blocks or speeds.pass_blocks, train.batch_blocks) for train in used)
 
 
-def _used(settings: Settings) -> list[TrainSettings]:
+def _used(settings: Settings) -> dict[str, TrainSettings]:
     """The training stages of these settings."""
-    used: list[TrainSettings] = [settings.finetune]
+    used: dict[str, TrainSettings] = {"finetune": settings.finetune}
     if settings.teach is not None:
-        used.append(settings.teach)
+        used["teach"] = settings.teach
     if settings.label.use_reinforced:
-        used.append(settings.reinforce)
+        used["reinforce"] = settings.reinforce
     return used
 
 
