@@ -273,8 +273,9 @@ def _passages(asking: Asking, role: str) -> dict[str, Any]:
 
 def _asked(asking: Asking, role: str) -> dict[str, Any]:
     chosen = spread(asking.inputs.questions, asking.effort.questions)
+    letters = asking.effort.letters and role not in asking.columns
     with asking.model_of(role) as model:
-        return {"questions": ask_questions(model, asking.work.family.tokenizer, chosen, asking.effort.letters)}
+        return {"questions": ask_questions(model, asking.work.family.tokenizer, chosen, letters)}
 
 
 def _neighbours(asking: Asking, role: str) -> dict[str, Any]:
