@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from unlearning.commands.output import JsonOption, check_writable, print_table, say, write_json
+from unlearning.commands.processes import MaybeProcesses, MaybeShard, change_processes
 from unlearning.config import make_settings
 from unlearning.errors import SettingsError
 from unlearning.runs import archive, comparison, queue, scheduler, store
@@ -83,9 +84,13 @@ def follow_command(run_name: RunName) -> None:
 
 
 @runs_app.command("start")
-def start_command(run_name: RunName, watch: Follow = False) -> None:
+def start_command(
+    run_name: RunName, watch: Follow = False, processes: MaybeProcesses = None, shard: MaybeShard = None
+) -> None:
     """Queue a draft."""
-    _queue(scheduler.start, _find(run_name), watch)
+    folder = _find(run_name)
+    change_processes(folder, processes, shard)
+    _queue(scheduler.start, folder, watch)
 
 
 @runs_app.command("resume")
@@ -95,11 +100,14 @@ def resume_command(
     pass_blocks: Annotated[
         int | None, typer.Option("--pass-blocks", metavar="N", help="At most N blocks in a pass: less memory.")
     ] = None,
+    processes: MaybeProcesses = None,
+    shard: MaybeShard = None,
 ) -> None:
     """Let a run that was stopped, interrupted or failed go on from its newest checkpoint."""
     folder = _find(run_name)
     if pass_blocks is not None:
         limit_passes(folder, pass_blocks)
+    change_processes(folder, processes, shard)
     _queue(scheduler.start, folder, watch)
 
 

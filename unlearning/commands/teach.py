@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from unlearning.commands.output import say, step_bar
+from unlearning.commands.processes import ProcessesOption, ShardOption, asked_for, work_together
 from unlearning.commands.settings import with_settings
 from unlearning.errors import SettingsError
 
@@ -30,6 +31,8 @@ def teach(
         Path, typer.Option("--out", metavar="DIR", help="A new folder for the adapter and its recipe.")
     ] = Path("taught"),
     half: Annotated[bool, typer.Option("--half", help="Write the numbers in 16 bits: half the size.")] = False,
+    processes: ProcessesOption = 1,
+    shard: ShardOption = False,
     *,
     changes: dict[str, Any],
 ) -> None:
@@ -45,14 +48,19 @@ def teach(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} exists and is not empty.", "Name a new folder with --out.")
+    together = asked_for(processes, shard)
     chosen = load_scenario(scenario or DEFAULT) if scenario or not text else None
     settings = settings_for(chosen, changes=changes, teach=True)
     document = chosen.document() if chosen and not text else read_documents(text or [])
     title = chosen.title if chosen and not text else document.title
     inputs = inputs_of_text(document, scenario=chosen)
     with tempfile.TemporaryDirectory() as scratch, step_bar() as report:
-        run = create(Path(scratch), settings, inputs, title=title)
-        summary = run_stage(open_work(run.folder, report), "teach")
+        run = create(Path(scratch), settings, inputs, title=title, kind="teach")
+        together(run.folder)
+        if processes > 1:
+            summary = work_together(run.folder, report)["stages"]["teach"]
+        else:
+            summary = run_stage(open_work(run.folder, report), "teach")
         made = run.folder / "stages" / "teach" / "taught"
         if half:
             _halve(made)

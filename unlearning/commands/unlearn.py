@@ -9,6 +9,7 @@ import typer
 
 from unlearning.commands.outcome import fetch_model, new_run, run_to_end, show_outcome
 from unlearning.commands.output import JsonOption, check_writable, console, say, write_json
+from unlearning.commands.processes import ProcessesOption, ShardOption, asked_for
 from unlearning.commands.settings import with_settings
 from unlearning.errors import AnchorError, InputError
 
@@ -55,6 +56,11 @@ def unlearn(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow the run to its end, or queue it and return.")
     ] = True,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only make the run, for torchrun or Slurm to start (see the README).")
+    ] = False,
+    processes: ProcessesOption = 1,
+    shard: ShardOption = False,
     budget: BudgetOption = True,
     json_file: JsonOption = None,
     *,
@@ -71,6 +77,7 @@ def unlearn(
     from unlearning.text.prompts import load_probes
 
     check_writable(json_file)
+    together = asked_for(processes, shard)
     if not text and not scenario:
         raise InputError("There is nothing to forget.", "Give a TEXT, or --scenario wonderland.")
     chosen = load_scenario(scenario) if scenario else None
@@ -90,6 +97,11 @@ def unlearn(
     if text and settings.teach is None and (entry := CATALOGUE.get(settings.model.name)):
         say(f"{entry.title} knows: {entry.knows}")
     run = new_run(settings, inputs, name, title, scenario, budget)
+    together(run.folder)
+    if prepare:
+        say(f"Run {run.id} is prepared: {run.folder}")
+        write_json(json_file, {"run": run.id, "folder": run.folder})
+        return
     if wait:
         show_outcome(run, run_to_end(run), json_file)
         return
@@ -101,6 +113,8 @@ def unlearn(
 @with_settings()
 def demo(
     preset: PresetOption = "standard",
+    processes: ProcessesOption = 1,
+    shard: ShardOption = False,
     budget: BudgetOption = True,
     json_file: JsonOption = None,
     *,
@@ -110,11 +124,13 @@ def demo(
     from unlearning.scenarios import DEFAULT, inputs_of, load_scenario, settings_for
 
     check_writable(json_file)
+    together = asked_for(processes, shard)
     scenario = load_scenario(DEFAULT)
     settings = settings_for(scenario, preset, changes)
     say(scenario.description)
     fetch_model(settings)
     run = new_run(settings, inputs_of(scenario, settings), "Demo", scenario.title, scenario.name, budget)
+    together(run.folder)
     show_outcome(run, run_to_end(run), json_file)
 
 

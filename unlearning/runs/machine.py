@@ -49,16 +49,21 @@ def suits(device: str, slot: str, all_slots: tuple[str, ...]) -> bool:
 
 
 def slot_environment(device: str, slot: str) -> dict[str, str]:
-    """Environment variables that keep a run with setting `device` on its `slot`.
+    """Environment variables that keep a run with setting `device` on its `slot` (or slots: "cuda:0,cuda:1").
 
     A run that names its card itself ("cuda:1") sees all of them, or the name would mean another one.
     """
     if not slot.startswith("cuda:") or device.startswith("cuda:"):
         return {"UNLEARNING_SLOT": slot}
-    index = int(slot.partition(":")[2])
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    card = visible[index] if index < len(visible) else str(index)
-    return {"UNLEARNING_SLOT": slot, "CUDA_VISIBLE_DEVICES": card}
+    indices = [int(name.partition(":")[2]) for name in slot.split(",")]
+    cards = [visible[index] if index < len(visible) else str(index) for index in indices]
+    return {"UNLEARNING_SLOT": slot, "CUDA_VISIBLE_DEVICES": ",".join(cards)}
+
+
+def slots_for(processes: int, suited: tuple[str, ...]) -> int:
+    """How many of the slots that suit a run its processes take: a card each; of a processor they share one."""
+    return min(processes, len(suited)) if suited and suited[0].startswith("cuda:") else 1
 
 
 def memory_environment() -> dict[str, str]:

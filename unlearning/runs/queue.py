@@ -144,8 +144,9 @@ def places(workspace: Path) -> list[Place]:
     free_in = [0.0] * len(names)  # seconds until each slot is free; infinite: nobody knows
     for folder in working(workspace):
         left = progress(folder).seconds_left
-        own = [index for index, name in enumerate(names) if name == slot_of(folder) and not free_in[index]]
-        for index in own[:1]:
+        taken = slot_of(folder).split(",")
+        own = [index for index, name in enumerate(names) if name in taken and not free_in[index]]
+        for index in own[: len(taken)]:
             free_in[index] = math.inf if left is None else max(left, 1e-3)
     found = []
     for position, folder in enumerate(queue, start=1):
@@ -167,7 +168,7 @@ def device_of(folder: Path) -> str:
 
 
 def slot_of(folder: Path) -> str:
-    """The device that a worker at work was given."""
+    """The device that a worker at work was given, or several with commas between."""
     return str(read_json_or_empty(folder / "worker.json").get("slot") or slots()[-1])
 
 

@@ -21,7 +21,8 @@ from unlearning.runs import queue
 from unlearning.runs.durable import disk_errors_in_words, remove_file, write_json
 from unlearning.runs.ending import MARK, Escalation, sweep, why_it_died
 from unlearning.runs.locks import SCHEDULER_LOCK, held, take
-from unlearning.runs.machine import memory_environment, slot_environment, slots, suits
+from unlearning.runs.machine import memory_environment, slot_environment, slots, slots_for, suits
+from unlearning.runs.processes import processes_of
 from unlearning.runs.store import State, state
 
 TICK_S = 0.2
@@ -167,14 +168,20 @@ class Scheduler:
         free = list(all_slots)
         taken = [slot for _, slot in self.children.values()]
         taken += [queue.slot_of(folder) for folder in self.busy if folder not in self.children]
-        for slot in taken:
+        for slot in ",".join(taken).split(","):
             if slot in free:
                 free.remove(slot)
         for folder in waiting:
             device = queue.device_of(folder)
-            if suited := [name for name in free if suits(device, name, all_slots)]:
-                free.remove(suited[0])
-                self._start_worker(folder, suited[0], device)
+            suited = [name for name in free if suits(device, name, all_slots)]
+            every = tuple(name for name in all_slots if suits(device, name, all_slots))
+            wanted = slots_for(processes_of(folder).count, every)
+            if len(suited) < wanted:  # they are kept for it, or runs that need less would go before it for ever
+                free = [name for name in free if name not in suited]
+                continue
+            for name in suited[:wanted]:
+                free.remove(name)
+            self._start_worker(folder, ",".join(suited[:wanted]), device)
 
     def _start_worker(self, folder: Path, slot: str, device: str) -> None:
         try:
