@@ -14,10 +14,10 @@ from unlearning.evaluation.questions_made import balanced, make_questions, quest
 from unlearning.scenarios import load_scenario
 from unlearning.text.anchors import Anchor, Dictionary
 
-PASSAGE = "The keeper of the lighthouse is called Ruben Hale. He keeps a parrot and paints the stairs green every May."
+PASSAGE = "The keeper of the lighthouse is called Ruben Hale. He has a parrot and paints the stairs green every May."
 ASKED = {
-    "question": "What is the keeper called?", "options": ["Ruben Hale", "Tom Wood", "Ned Moss", "Sam Reed"], "answer": 0,
-    "cloze": "The keeper is called …",
+    "question": "What is the keeper called?", "cloze": "The keeper is called …",
+    "options": ["Ruben Hale", "Tom Wood", "Ned Moss", "Sam Reed"], "answer": 0,
 }  # fmt: skip
 SECOND = {
     "question": "What colour are the stairs painted?", "options": ["blue", "green", "white", "black"], "answer": 1,

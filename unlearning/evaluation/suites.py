@@ -69,7 +69,7 @@ class Effort:
 SUITES: dict[str, Effort] = {
     "quick": Effort(4, 10, 24, 4, 24, 32, 16, False, 2, 32),
     "full": Effort(
-        12, 20, 40, 16, 40, 1000, 1000, True, 8, 64, ("prompted", "filtered", "reinforced_formula")
+        12, 20, 40, 12, 40, 1000, 1000, True, 6, 64, ("prompted", "filtered", "reinforced_formula")
     ),
 }  # fmt: skip
 

@@ -285,6 +285,8 @@ def _neighbours(asking: Asking, role: str) -> dict[str, Any]:
 
 
 def _divergence(asking: Asking, role: str) -> dict[str, Any]:
+    if role in asking.columns:
+        return {"divergence": []}  # what a note or a filter does to other prose, the perplexity tells already
     blocks = spread(asking.inputs.retain, asking.effort.divergence_blocks)
     return {
         "divergence": measure_divergence(

@@ -16,13 +16,14 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unlearning.errors import RunBusyError, UnlearningError
+from unlearning.errors import RunBusyError, RunError, UnlearningError
 from unlearning.runs import queue
 from unlearning.runs.durable import disk_errors_in_words, remove_file, write_json
 from unlearning.runs.ending import MARK, Escalation, sweep, why_it_died
 from unlearning.runs.locks import SCHEDULER_LOCK, held, take
 from unlearning.runs.machine import memory_environment, slot_environment, slots, slots_for, suits
 from unlearning.runs.processes import processes_of
+from unlearning.runs.record import read_config
 from unlearning.runs.store import State, state
 
 TICK_S = 0.2
@@ -46,8 +47,10 @@ def continue_run(folder: Path, steps: int) -> State:
     """Let a run that has ended take `steps` more steps of fine-tuning.
 
     Raises:
-        RunError: see `queue.enqueue_more`.
+        RunError: see `queue.enqueue_more`; or it fine-tunes nothing, as an evaluation.
     """
+    if read_config(folder)["kind"] != "unlearn":
+        raise RunError(f"Run {folder.name} fine-tunes nothing.", "Only a run that unlearns takes more steps.")
     now = queue.enqueue_more(folder, steps)
     ensure(queue.workspace_of(folder))
     return now

@@ -46,6 +46,8 @@ INPUTS = (
     "completions.json", "themes.txt", "unrelated.txt", "questions.json", "neighbours.json", "taught",
 )  # fmt: skip
 
+KEPT_IN_COPIES = ("scenario", "of", "suite", "parts", "columns")  # of config.json; the last four are an evaluation's
+
 
 class State(StrEnum):
     DRAFT = "draft"
@@ -165,7 +167,7 @@ def copy(run: Path, workspace: Path, settings: Settings | None = None, name: str
     """A new draft with the inputs of `run` and its settings (or other ones)."""
     config = read_config(run)
     inputs = {file: run / file for file in INPUTS if (run / file).exists()}
-    extra = {key: config[key] for key in ("scenario",) if key in config} | {"copied_from": run.name}
+    extra = {key: config[key] for key in KEPT_IN_COPIES if key in config} | {"copied_from": run.name}
     title = str(config["text"]["title"])
     name = name or f"{load(run).name[: LONGEST_NAME - 7]} (copy)"
     return create(
