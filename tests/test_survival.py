@@ -51,10 +51,11 @@ ORDER = ("teach", "reinforce", "label", "finetune", "evaluate")
 
 
 @pytest.fixture(scope="module")
-def farm():
-    """Workers with the real engine and a checkpoint after every step."""
+def farm(tmp_path_factory):
+    """Workers with the real engine and a checkpoint after every step; no model is on their machine, nor a network."""
     before = dict(os.environ)
     os.environ |= {"UNLEARNING_EXECUTOR": "survival_executor:execute", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    os.environ["UNLEARNING_HOME"] = str(tmp_path_factory.mktemp("home"))
     workers = Farm()
     os.environ.clear()
     os.environ.update(before)
@@ -107,12 +108,14 @@ def same_outcome(folder, alone):
     assert read_json(folder / "result.json")["evaluation"] == read_json(alone / "result.json")["evaluation"]
 
 
-def kill_again_and_again(farm, folder, goals):
-    """Kill a worker each time the run has come to the next goal, then let one end; gives where it was killed."""
+def kill_again_and_again(farm, folder, story, goals):
+    """Kill a worker each time the run has come to the next event of a story, then let one end; gives where it was."""
     where = Counter()
     for goal in goals:
         worker = farm.start(folder)
-        wait_until(lambda goal=goal: len(steps_done(folder)) > goal or ended(folder), 60)
+        wait_until(
+            lambda goal=goal: same_place(story[goal]) in map(same_place, steps_done(folder)) or ended(folder), 60
+        )
         time.sleep(random.random() * 0.05)
         where[progress(folder).stage] += 1
         assert farm.kill(worker) in (-9, 0)
@@ -123,6 +126,10 @@ def kill_again_and_again(farm, folder, goals):
 
 def steps_done(folder):
     return [event for event in timeline(read(folder).events) if event["kind"] in ("step", "stage")]
+
+
+def same_place(event):
+    return tuple(event.get(key) for key in ("kind", "stage", "role", "state", "step"))
 
 
 def ended(folder):
@@ -146,19 +153,23 @@ def said(folder):
 
 
 def test_killed_at_thirty_random_moments_the_weights_are_the_same(farm, alone, tmp_path):
-    folder = new_run(tmp_path)
-    goals = sorted(random.Random(7).sample(range(len(steps_done(alone))), 30))
-    where = kill_again_and_again(farm, folder, goals)
+    folder, story = new_run(tmp_path), steps_done(alone)
+    rng = random.Random(7)
+    each = [[place for place, event in enumerate(story[:-1]) if event["stage"] == stage] for stage in ORDER]
+    goals = {place for places in each for place in rng.sample(places, 2)}  # every stage twice, the rest by chance
+    goals |= set(rng.sample(sorted(set(range(len(story) - 1)) - goals), 30 - len(goals)))
+    where = kill_again_and_again(farm, folder, story, sorted(goals))
     same_outcome(folder, alone)
-    assert len(where) >= 4, where
-    print(f"\nkilled in {dict(where)}")
+    assert set(where) >= set(ORDER), where
+    print(f"\nkilled {where.total()} times: {dict(where)}; lost: nothing")
 
 
 def test_the_same_without_teaching(farm, tmp_path):
     """The first adapter then begins at random, not as a copy: what it begins from must not depend on the kills."""
     undisturbed_run = undisturbed(farm, tmp_path / "alone", teach=None)
+    story = steps_done(undisturbed_run)
     folder = new_run(tmp_path / "killed", teach=None)
-    kill_again_and_again(farm, folder, sorted(random.Random(8).sample(range(len(steps_done(undisturbed_run))), 12)))
+    kill_again_and_again(farm, folder, story, sorted(random.Random(8).sample(range(len(story)), 12)))
     same_outcome(folder, undisturbed_run)
 
 
@@ -268,6 +279,37 @@ def test_a_model_deleted_between_stages_is_named_and_the_run_can_go_on(farm, tmp
     (tmp_path / "gone").rename(model)
     queue.enqueue(folder)
     assert farm.work(folder) == 0 and store.state(folder) is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_one_file_of_the_model_deleted_between_stages(farm, tmp_path, file):
+    model = tmp_path / "a model"
+    save_random_model(model)
+    folder = new_run(tmp_path, **{"model.name": str(model)})
+    farm.kill(come_to(farm, folder, "label", 1))
+    (model / file).rename(tmp_path / "gone")
+    assert farm.work(folder) == 1 and store.state(folder) is State.FAILED
+    error = store.load(folder).error
+    assert error["error"].startswith("Model") and "a model" in error["message"] and error["hint"], error
+    (tmp_path / "gone").rename(model / file)
+    queue.enqueue(folder)
+    assert farm.work(folder) == 0 and store.state(folder) is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message", "hint"),
+    [
+        ("random:nothing", "ModelNotFoundError", "shape 'nothing'", "tiny"),
+        ("./absent", "ModelNotFoundError", "absent", ""),
+        ("gemma-3-270m", "LicenceError", "Terms of Use", "--accept-licence"),
+        ("owner/absent", "DownloadError", "hub cannot be reached", "network"),  # the workers of these tests are offline
+    ],
+)
+def test_a_model_that_cannot_be_had_is_named_with_what_to_do(farm, tmp_path, model, error, message, hint):
+    folder = new_run(tmp_path, **{"model.name": model})
+    assert farm.work(folder) == 1 and store.state(folder) is State.FAILED
+    told = store.load(folder).error
+    assert told["error"] == error and message in told["message"] and hint in told["hint"] and told["hint"], told
 
 
 def test_out_of_memory_names_the_setting(farm, tmp_path):
