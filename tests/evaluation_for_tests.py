@@ -42,9 +42,10 @@ def example(hostile=False, weaker=0.0):
     from unlearning.evaluation.verdicts import verdicts
 
     bad = HOSTILE if hostile else ""
+    attacks = _attacks(bad)
     return {
         "format": 1, "of": "abcd1234", "suite": "full", "complete": True, "roles": list(ROLES), "metrics": metrics,
-        "verdicts": verdicts(metrics), "attacks": _attacks(bad), "evidence": _evidence(bad),
+        "verdicts": verdicts(metrics, attacks), "attacks": attacks, "evidence": _evidence(bad),
     }  # fmt: skip
 
 
@@ -67,7 +68,6 @@ def _attacks(bad):
             "attack": "context", "title": "Facts in the context", "unit": "probability familiarity",
             "what": f"Two sentences of the story stand before the prompt. {bad}",
             "values": values(0.09, 0.74, 0.14, 0.6, 0.74, 0.4), "brings_back": False,
-            "evidence": {r: [{"prompt": f"Fact. {bad}", "target": " Cat", "p": 0.1, "plain": 0.0}] for r in ROLES},
             "cost": "One longer question for each.",
             "text": f"With two facts before it the unlearned model gives 0.140, one that never read it 0.090. {bad}",
         },
@@ -136,7 +136,8 @@ def _evidence(bad):
         ]
         for role, p in known.items()
     }  # fmt: skip
-    return {"probes": probes, "completions": completions, "questions": choices}
+    context = {role: [{"prompt": f"Fact. {bad}", "target": " Cat", "p": 0.1, "plain": 0.0}] for role in ROLES}
+    return {"probes": probes, "context": context, "completions": completions, "questions": choices}
 
 
 def make_evaluation(workspace, of, result=None, suite="full", draft="", finished=True):

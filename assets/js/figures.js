@@ -10,12 +10,12 @@ Object.assign(window.forgetting, (() => {
     const power = 10 ** Math.floor(Math.log10(value));
     return [1, 1.25, 1.5, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value * 0.9999);
   }
-  /** Ends of an axis that holds all of these, zero among them unless they lie close together far from it. */
+  /** Ends of an axis that holds zero and all of these. */
   function ends(values) {
-    const all = values.filter((value) => typeof value === "number");
+    const all = [0, ...values.filter((value) => typeof value === "number")];
     const [least, most] = [Math.min(...all), Math.max(...all)];
-    if (least < 0 && most <= 0) return [-roundUp(-least), 0];
-    return [least < 0 ? -roundUp(-least) : 0, roundUp(most)];
+    if (least < 0 && most === 0) return [-roundUp(-least), 0];
+    return [least < 0 ? -roundUp(-least) : 0, roundUp(Math.max(most, 0.01))];  // what is shown as 0.000 is not made large
   }
   const short = (value) => (value === 0 ? "0" : String(Number(value.toPrecision(3))));
 

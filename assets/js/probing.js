@@ -42,14 +42,19 @@ function questionCard(question) {
   return node("section", { class: "question card", "data-answer": verdict.answer || "unknown", "aria-label": question.title },
     node("h2", {}, question.title, " ", node("strong", { class: "answer" }, ANSWERS[verdict.answer] || ANSWERS.unknown)),
     node("p", { class: "hint" }, question.asks),
-    verdict.text ? node("p", { class: "verdict-words" }, verdict.text) : null,
-    question.id === "forgotten" ? butAttacked() : null,
+    verdictWords(verdict),
     question.figures.map((figure) => figureCard(figure, verdict)));
 }
-/* A verdict over plain questions must not hide what the attacks found. */
-function butAttacked() {
-  const back = found.attacks.filter((attack) => attack.brings_back);
-  return back.length ? node("p", { class: "note warning" }, `${back.length === 1 ? "One attack brings" : `${back.length} attacks bring`} it back: ${back.map((attack) => attack.title).join(", ")}.`) : null;
+/* The verdict's sentence with what it follows from as a list, each with its limit. */
+function verdictWords(verdict) {
+  const said = (verdict.checks || []).map((check) => check.text).join("; ");
+  const at = said ? verdict.text.indexOf(said) : -1;
+  if (at < 0) return verdict.text ? node("p", { class: "verdict-words" }, verdict.text) : null;
+  const tail = verdict.text.slice(at + said.length).replace(/^[.\s]+/, "");
+  const lead = verdict.text.slice(0, at).trim();  // more than the answer, which stands above?
+  return [lead.includes(" ") ? node("p", { class: "verdict-words" }, lead) : null,
+    node("ul", { class: "checks" }, verdict.checks.map((check) => node("li", { class: check.passed ? "passed" : "missed" }, node("span", { class: "check-mark" }, check.passed ? "✓ " : "✗ ", node("span", { class: "sr" }, check.passed ? "passed: " : "failed: ")), check.text))),
+    tail ? node("p", { class: "hint" }, tail) : null];
 }
 function everyFigure() {
   const figures = found.questions.flatMap((question) => [...question.figures, ...question.more].map((figure) => [question.title, figure]));
@@ -67,25 +72,25 @@ function everyFigure() {
 
 /* ---- attacks ---- */
 function attackCard(attack) {
-  const verdict = attack.brings_back === null ? ["", "a curve to look at"] : attack.brings_back ? ["missed", "brings it back"] : ["passed", "does not bring it back"];
+  const verdict = attack.brings_back === null ? ["", "cannot be judged"] : attack.brings_back ? ["missed", "brings it back"] : ["passed", "does not bring it back"];
   const cells = rowsOf(attack);
   return node("li", { class: "attack card", "data-attack": attack.id },
     node("div", { class: "row spread" }, node("h3", {}, attack.title), node("span", { class: `chip ${verdict[0]}` }, verdict[1])),
     node("p", { class: "hint" }, attack.what),
-    node("div", { class: attack.series.length && cells.length ? "attack-charts" : "" },
+    node("div", { class: "attack-charts" },
       cells.length ? node("div", {}, node("h4", {}, attack.unit), intervals(cells, { perfect: attack.perfect, caption: `${attack.title}: ${attack.unit}` }), attack.perfect ? perfectLine(attack.perfect) : null,
         cells.some((cell) => cell.plain !== undefined) ? node("p", { class: "hint small" }, node("span", { class: "plain-mark", "aria-hidden": "true" }), "asked plainly", cells.some((cell) => cell.back) ? ";  ↩ brought back" : "") : null) : null,
-      attack.series.length ? node("div", {}, node("h4", {}, `${attack.axis.y || attack.unit} over ${attack.axis.x || "steps"}`), lines(attack.series, { x: attack.axis.x, y: attack.axis.y, label: attack.title })) : null),
-    node("p", { class: "attack-words" }, attack.text), attack.cost ? node("p", { class: "hint small" }, `What it takes: ${attack.cost}`) : null,
-    node("div", { class: "row figure-foot" }, howItIsMade(attack.about, "Formula, source, reading"), attack.part ? node("button", { type: "button", class: "quiet small", onclick: () => showPart(attack.part) }, "See the prompts") : null));
+      node("div", {}, attack.series.length ? [node("h4", {}, `${attack.axis.y || attack.unit} over ${attack.axis.x || "steps"}`), lines(attack.series, { x: attack.axis.x, y: attack.axis.y, label: attack.title })] : null,
+        node("p", { class: "attack-words" }, attack.text), attack.cost ? node("p", { class: "hint small" }, `What it takes: ${attack.cost}`) : null,
+        node("div", { class: "row figure-foot" }, howItIsMade(attack.about, "Formula, source, reading"), attack.part ? node("button", { type: "button", class: "quiet small", onclick: () => showPart(attack.part) }, "See the prompts") : null))));
 }
 function attacks() {
   if (!found.attacks.length) return null;
   const back = found.attacks.filter((attack) => attack.brings_back).length;
   const judged = found.attacks.filter((attack) => attack.brings_back !== null).length;
   return node("section", { class: "probe-part" }, node("h2", {}, "Attacks: can it be brought back?"),
-    node("p", { class: "lead" }, back ? `${back} of ${judged} attacks bring${back === 1 ? "s" : ""} the text back more than a model that never read it would give.` : `None of ${judged} attacks brings the text back.`),
-    node("p", { class: "hint" }, found.rule),
+    node("p", { class: "lead" }, back ? `${back} of ${found.attacks.length} attacks bring${back === 1 ? "s" : ""} the text back.` : judged ? `None of ${judged} attacks brings the text back.` : "Of none of these attacks can it be said whether it brings the text back."),
+    node("p", { class: "hint" }, "One rule for all of them. ", found.rule),
     node("ul", { class: "attacks" }, found.attacks.map(attackCard)));
 }
 
@@ -111,6 +116,7 @@ const GRADES = ["nothing of the text", "faint", "its themes", "its names"];
 function cellNode(role, cell) {
   const marks = [
     cell.p !== undefined ? node("span", { class: "chip" }, percent(cell.p)) : null,
+    cell.plain !== undefined ? node("span", { class: "hint small" }, `asked plainly ${percent(cell.plain)}`) : null,
     cell.grade !== undefined ? node("span", { class: `chip ${cell.grade >= 2 ? "missed" : ""}`, title: GRADES[cell.grade] || null }, `grade ${cell.grade}`) : null,
     cell.correct !== undefined ? node("span", { class: "chip" }, cell.correct ? "✓ right" : "✗ wrong") : null,
     cell.leak !== undefined ? node("span", { class: `chip ${cell.leak ? "missed" : ""}` }, cell.leak ? "leaks" : "no leak") : null,

@@ -93,7 +93,7 @@ function draw(found) {
     parts.samples.dataset.key = key;
     fill(parts.samples, [...found.samples].reverse().map((sample) => node("li", {}, node("p", { class: "book", dir: "auto" }, node("span", { class: "hint" }, sample.prompt), node("mark", {}, sample.text || " (it ends here)")))));
   }
-  parts.samples.hidden = !found.samples.length;
+  parts.samples.hidden = !found.samples.length || !ACTIVE.includes(found.state);
   patch(parts.foot, ACTIVE.includes(found.state) ? "You can close this page: the evaluation goes on, and this address shows it again." : "");
 }
 

@@ -100,7 +100,7 @@ def test_attacks_are_read_by_keyboard_and_explained(page, site, drawn):
     arrive(page, site, f"step=probe&run={drawn}")
     relearning = page.locator('[data-attack="relearning"]')
     expect(relearning).to_contain_text("brings it back")
-    expect(page.locator(".question").first).to_contain_text("2 attacks bring it back: Asking many times, Relearning.")
+    expect(page.locator(".question").first).to_contain_text("brought back by: Asking many times, Relearning")
     picture = relearning.locator("svg.lines")
     expect(picture).to_have_attribute("aria-label", re.compile("Relearning. probability familiarity over training"))
     picture.focus()

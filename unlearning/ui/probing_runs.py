@@ -55,14 +55,18 @@ def facts(run: store.Run) -> dict[str, Any]:
 
 
 def shown_first(found: list[dict[str, Any]], wanted: str | None) -> dict[str, Any] | None:
-    """The evaluation to show: the one asked for, else one that is at work, else the fullest of the newest."""
+    """The evaluation to show: the one asked for, else one that is at work, else the best of the newest."""
     if chosen := next((one for one in found if one["id"] == wanted), None):
         return chosen
     if active := next((one for one in found if one["state"] in {str(state) for state in ACTIVE}), None):
         return active
     done = [one for one in found if one["done"]]
-    fullest = sorted(done, key=lambda one: one["suite"] != "full")
-    return next(iter([*fullest, *found]), None)
+    return next(iter([*sorted(done, key=_worth), *found]), None)
+
+
+def _worth(one: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Sorts those that came to their end first, and of these the full ones."""
+    return one["state"] != str(State.SUCCEEDED), one["suite"] != "full"
 
 
 def result_of(workspace: Path, evaluation: Any) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def result_of(workspace: Path, evaluation: Any) -> dict[str, Any]:
 
 
 def finished(workspace: Path, draft: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(facts, result) of this person's finished evaluations: of each run the newest of its fullest suite."""
+    """(facts, result) of this person's finished evaluations: of each run the best one."""
     runs = {run.id: run for run in store.list_runs(workspace)}
     best: dict[str, tuple[dict[str, Any], store.Run]] = {}
     for run in runs.values():
@@ -87,7 +91,7 @@ def finished(workspace: Path, draft: Any) -> list[tuple[dict[str, Any], dict[str
             continue
         told = facts(run)
         old = best.get(told["run"])
-        if old is None or (old[0]["suite"] != "full" and told["suite"] == "full"):
+        if old is None or _worth(told) < _worth(old[0]):
             best[told["run"]] = (told, run)
     found = []
     for told, run in best.values():

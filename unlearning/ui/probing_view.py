@@ -6,7 +6,7 @@ each has its formula, source and reading beside it. Beside each figure stands wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from unlearning.evaluation import report
@@ -27,7 +27,6 @@ HEADLINES = {  # beside those that the verdict follows from, until there are eno
     "forgotten": ("probability_familiarity", "completion_familiarity", "question_accuracy", "rouge_l"),
     "intact": ("control_probability", "perplexity_unrelated", "fluent_share", "neighbour_accuracy"),
 }
-ATTACK = "attack:"  # begins the name of a part of the evidence that belongs to an attack
 MOST_HEADLINES = 4
 PARTS = {
     "probes": "Prompts and the word that only the text tells",
@@ -74,11 +73,11 @@ def view(result: Result) -> dict[str, Any]:
         "complete": result.get("complete", True) is True,
         "roles": [role_words(role) for role in roles],
         "questions": [_question(name, groups[name], verdicts.get(name) or {}) for name in QUESTIONS],
-        "attacks": [attack(one, roles) for one in result.get("attacks") or []],
+        "attacks": [attack(one, roles, parts) for one in result.get("attacks") or []],
         "rule": RULE,
         "parts": [
-            {"part": part, "title": title, "count": max(map(len, _answers(result, part).values()), default=0)}
-            for part, title in parts_of(result).items()
+            {"part": part, "title": title, "count": max(map(len, result["evidence"][part].values()), default=0)}
+            for part, title in parts.items()
         ],
     }
 
@@ -170,8 +169,8 @@ def _number(value: Any) -> float | None:
 # --- attacks ---
 
 
-def attack(found: Mapping[str, Any], roles: Sequence[str]) -> dict[str, Any]:
-    """One attack as the list shows it."""
+def attack(found: Mapping[str, Any], roles: Sequence[str], parts: Container[str] = ()) -> dict[str, Any]:
+    """One attack as the list shows it; its evidence, where there is any, is the part that is called as it is."""
     name = str(found.get("attack"))
     values = found.get("values") or {}
     series = found.get("series") or {}
@@ -198,7 +197,7 @@ def attack(found: Mapping[str, Any], roles: Sequence[str]) -> dict[str, Any]:
             {"role": role, "title": role_words(role)["title"], "points": _points(series[role])}
             for role in ordered(series)
         ],
-        "part": f"{ATTACK}{name}" if found.get("evidence") else "",
+        "part": name if name in parts else "",
         "axis": {key: str((found.get("axis") or {}).get(key) or "") for key in ("x", "y")},
     }
 
@@ -228,7 +227,8 @@ def evidence(result: Result, part: Any) -> dict[str, Any]:
         roles; rows of {prompt, wanted, choices, kind, cells: {role: {text?, p?, grade?, correct?, leak?, top?, more}}},
         in the order of the baseline's; a question that a model was not asked has no cell of it.
     """
-    by_role = _answers(result, part)
+    by_role = (result.get("evidence") or {}).get(part) if isinstance(part, str) else None
+    by_role = by_role if isinstance(by_role, Mapping) else {}
     roles = ordered(by_role)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for role in roles:
@@ -252,25 +252,11 @@ def evidence(result: Result, part: Any) -> dict[str, Any]:
     return {"roles": [role_words(role) for role in roles], "rows": list(rows.values())}
 
 
-def _answers(result: Result, part: Any) -> Mapping[str, Any]:
-    """Role → answers of a part; an attack's own are called "attack:<id>"."""
-    if not isinstance(part, str):
-        return {}
-    if part.startswith(ATTACK):
-        own = [attack for attack in result.get("attacks") or [] if f"{ATTACK}{attack.get('attack')}" == part]
-        found = own[0].get("evidence") if own else None
-    else:
-        found = (result.get("evidence") or {}).get(part)
-    return found if isinstance(found, Mapping) else {}
-
-
 def parts_of(result: Result) -> dict[str, str]:
     """Every part of the evidence with its title, those of the attacks last."""
-    found = {part: part_title(part) for part in result.get("evidence") or {}}
-    for attack in result.get("attacks") or []:
-        if attack.get("evidence"):
-            found[f"{ATTACK}{attack.get('attack')}"] = f"Attack: {attack.get('title')}"
-    return found
+    titles = {str(one.get("attack")): f"Attack: {one.get('title')}" for one in result.get("attacks") or []}
+    parts = result.get("evidence") or {}
+    return {part: titles.get(part) or part_title(part) for part in sorted(parts, key=lambda part: part in titles)}
 
 
 def _wanted(item: Mapping[str, Any]) -> str:
@@ -292,7 +278,7 @@ def _said(item: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if name == "text":
             cell["text"] = str(value)
-        elif name in ("p", "grade") and _number(value) is not None:
+        elif name in ("p", "plain", "grade") and _number(value) is not None:
             cell[name] = value
         elif name in ("correct", "leak", "leaks", "leaked") and isinstance(value, bool):
             cell["correct" if name == "correct" else "leak"] = value
