@@ -35,7 +35,9 @@ function draw(value, data) {
     curveOf(data.curve)));
 }
 
+let drawn = "";
 function update() {
+  drawn = "";
   if (stop) stop();
   stop = null;
   const value = props.value;
@@ -45,6 +47,7 @@ function update() {
   stop = followJob(server.look, value.job, (state) => {
     if (state.state === "done") draw(value, state.value);
     else if (state.state === "failed") fill(element, head(value), problem(state.message, state.hint));
+    else if (state.value && state.value.rows) { if (drawn !== value.job) { draw(value, state.value); drawn = value.job; } } // its curve is still to come
     else fill(element, head(value), waiting(state));
   });
   return undefined;

@@ -44,6 +44,7 @@ from unlearning.text.prompts import Probe, load_completions, load_probes
 from unlearning.training.checkpoints import load_checkpoint, newest_step
 from unlearning.training.loop import Outcome, Report, Term, count_steps, train
 from unlearning.training.shares import put_together, store_examples
+from unlearning.training.snapshots import keeper
 
 STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
 PRODUCT = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}  # stage → role it makes
@@ -309,7 +310,14 @@ def _label(work: Work) -> dict[str, Any]:
 
 def _finetune(work: Work) -> dict[str, Any]:
     labels = StoredExamples(work.stage_folder("label") / "labels")
-    return _train(work, "finetune", Term("generic", labels), work.settings.finetune, _watch(work))
+    watch, keep = _watch(work), keeper(work.family, work.folder)
+
+    def after_step(done: int, steps: int) -> None:
+        watch(done, steps)
+        if work.team.main and work.settings.model.mode == "lora":
+            keep(done, steps)
+
+    return _train(work, "finetune", Term("generic", labels), work.settings.finetune, after_step)
 
 
 def _evaluate(work: Work) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,16 +127,31 @@ def say_next(host: ModelHost, folder: Path, text: str, following: str, job: Job)
     """What every role would say after a text; with the word that follows in truth, also its curve over the steps."""
     with _loaded(host, folder.name, job) as work:
         found = nexts.next_table(work, text, each=10 if following else nexts.SHOWN_EACH, following=following)
-    if following:
-        found["curve"] = recorded.curve_at(folder, text, following) or _two_ends(folder, found)
+        if following:
+            job.say(found, 0.5)
+            found["curve"] = recorded.curve_at(folder, text, following) or over_steps(work, found, job)
     return found
 
 
-def _two_ends(folder: Path, found: dict[str, Any]) -> dict[str, Any] | None:
+def over_steps(work: Work, found: dict[str, Any], job: Job) -> dict[str, Any] | None:
+    """The probability of the word that follows in truth over the steps of forgetting: asked of the adapters that the
+    run has kept, between its two ends; of runs without any, the ends alone."""
+    from unlearning.training.snapshots import snapshots, through_snapshots
+
     row = next((row for row in found["rows"] if row["token"] == found["actual"]), None)
     if row is None or "unlearned" not in row["p"]:
         return None
-    return recorded.ends(row["p"]["baseline"], row["p"]["unlearned"], recorded.steps_of(folder))
+    before, after, steps = row["p"]["baseline"], row["p"]["unlearned"], recorded.steps_of(work.folder)
+    kept = snapshots(work.folder)
+    if not kept:
+        return recorded.ends(before, after, steps)
+    points = [(0, before)]
+    with closing(through_snapshots(work.family, work.folder)) as models:  # the run's own adapter is back at its end
+        for step, model in models:
+            points.append((step, nexts.probability(model, work.family.tokenizer, found["text"], row["id"])))
+            job.say(found, 0.5 + 0.5 * len(points) / len(kept))
+    note = "Measured just now with the adapters that the run has kept of these steps."
+    return {"points": [*points, (steps, after)], "steps": steps, "recorded": True, "note": note}
 
 
 def read_text(host: ModelHost, folder: Path, text: str, job: Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from unlearning.text.translation import Mask
 
@@ -104,7 +104,6 @@ def generic(place: Place, settings: Any, alpha: float) -> torch.Tensor | None:
         alpha: α of eq. 1, in place of the run's.
     """
     import numpy as np
-
     import torch
 
     from unlearning.methods.generic_labels import (
@@ -204,7 +203,20 @@ def next_table(work: Work, text: str, each: int = SHOWN_EACH, following: str = "
     return found | {"actual": named[actual[0]] if actual else None, "translated": translated, "text": text}
 
 
-def raise_no_token(text: str) -> None:
+def probability(model: Any, tokenizer: Any, text: str, token: int) -> float:
+    """How likely the model finds this token after the text."""
+    from unlearning.evaluation.scoring import hidden_states
+    from unlearning.models.encoding import encode_prompt
+    from unlearning.models.heads import reading, split
+
+    ids = encode_prompt(tokenizer, text)
+    with reading(model):
+        _, head = split(model, float_head=True)
+        hidden = dict(hidden_states(model, [list(ids)], [[len(ids) - 1]], batch=1))[0]
+        return float(f"{float(head(hidden)[0].float().softmax(-1)[token]):.4g}")
+
+
+def raise_no_token(text: str) -> NoReturn:
     """
     Raises:
         PromptError: always.
