@@ -83,7 +83,7 @@ def join(device: str, shard: bool = False) -> Team:
     Args:
         device: Where this process computes. Cards talk over NCCL; what the processes agree on goes over gloo, so
             that asking does not wait for a card.
-        shard: See `Team`.
+        shard: See `Team`; `accelerate launch --use_fsdp` asks for it too.
     """
     rank, size = place()
     if size == 1:
@@ -94,7 +94,7 @@ def join(device: str, shard: bool = False) -> Team:
     if not torch.distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
         torch.distributed.init_process_group(backend, timeout=PATIENCE)
-    return Team(rank, size, shard)
+    return Team(rank, size, shard or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true")
 
 
 def leave(team: Team) -> None:
