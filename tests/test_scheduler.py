@@ -120,6 +120,19 @@ def test_a_worker_that_cannot_begin_fails_and_holds_nobody_up(workspace, monkeyp
     assert store.state(broken) is State.FAILED and "could not begin" in store.load(broken).error["message"]
 
 
+def test_a_folder_that_cannot_be_written_holds_nobody_up_and_is_tried_again(workspace):
+    """A folder in the place of a file stands for one that is read-only, which the administrator's tests can write."""
+    refusing, sound = make_run(workspace, {"steps": 2}), make_run(workspace, {"steps": 2})
+    (refusing / "output.log").mkdir()
+    for folder in (refusing, sound):
+        scheduler.start(folder)
+    wait_for(sound, State.SUCCEEDED)
+    assert store.state(refusing) is State.QUEUED
+    assert "cannot start a worker" in (workspace / "scheduler.log").read_text()
+    (refusing / "output.log").rmdir()
+    wait_for(refusing, State.SUCCEEDED)
+
+
 def test_one_that_is_always_killed_before_it_begins_is_not_started_for_ever(workspace, monkeypatch):
     """A module that kills its process while it is imported stands for memory that does not even hold the libraries."""
     (workspace / "sitecustomize.py").write_text(

@@ -44,7 +44,10 @@ class Farm:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        try:
+            self.process.wait(timeout=120)  # taking torch apart is slow on a busy machine
+        finally:
+            self.process.kill()
 
 
 def serve():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class _Screen:
         self.tasks: dict[str, TaskID] = {}
         self.place: int | None = None
         self.last_line = 0.0
+        self.refused = False
 
     def show(self, event: Event) -> None:
         kind = event["kind"]
@@ -84,6 +86,9 @@ class _Screen:
         """Say the place in the queue when it changes."""
         if state(folder) is not State.QUEUED:
             return
+        if not os.access(folder, os.W_OK) and not self.refused:
+            self.refused = True
+            self._print(f"Warning: {folder} cannot be written, so the run cannot start. Make it writable.", "yellow")
         mine = next((place for place in places(workspace_of(folder)) if place.folder == folder), None)
         if mine is not None and mine.position != self.place:
             self.place = mine.position

@@ -29,6 +29,7 @@ from unlearning.runs.store import State, state
 TICK_S = 0.2
 IDLE_S = 20.0  # a scheduler without work stays this long, so that a busy person does not start one a minute
 TRIES = 3  # a worker that is killed before it could begin is started so many times
+AGAIN_S = 5.0  # a run whose folder cannot be written is tried again after so long
 WORKER_BUSY = 75  # exit status of a worker that found another one at work
 
 
@@ -110,7 +111,7 @@ class Scheduler:
         busy: Runs at work when it last looked, whoever started them.
         escalations: Workers that were asked to stop, and how far it has gone with them.
         tries: How often a worker of a run died before it could begin.
-        refused: Runs that cannot even be marked as failed (a read-only folder); not tried again.
+        refused: Runs that cannot even be marked as failed (a read-only folder), and when each is tried again.
     """
 
     workspace: Path
@@ -118,7 +119,7 @@ class Scheduler:
     busy: list[Path] = field(default_factory=list)
     escalations: dict[Path, Escalation] = field(default_factory=dict)
     tries: dict[Path, int] = field(default_factory=dict)
-    refused: set[Path] = field(default_factory=set)
+    refused: dict[Path, float] = field(default_factory=dict)
 
     def tick(self) -> bool:
         """One round; gives whether there is still something to do."""
@@ -128,9 +129,10 @@ class Scheduler:
             if folder not in self.busy and folder not in self.children and (count := sweep(folder)):
                 _log(f"{folder.name}: killed {count} processes that its worker left behind")
         self._escalate()
-        waiting = [folder for folder in queue.waiting(self.workspace) if folder not in self.refused]
-        self._fill_slots([folder for folder in waiting if folder not in self.children])
-        return bool(self.busy or waiting or self.children)
+        waiting, now = queue.waiting(self.workspace), time.monotonic()
+        due = [folder for folder in waiting if now >= self.refused.get(folder, 0.0)]
+        self._fill_slots([folder for folder in due if folder not in self.children])
+        return bool(self.busy or self.children or any(folder not in self.refused for folder in waiting))
 
     def _reap(self) -> None:
         for folder, (process, _) in list(self.children.items()):
@@ -155,7 +157,7 @@ class Scheduler:
                 write_json(folder / "failed", why_it_died(folder, status))
                 remove_file(folder / "queued")
         except (OSError, UnlearningError) as error:
-            self.refused.add(folder)
+            self.refused[folder] = time.monotonic() + AGAIN_S
             _log(f"{folder.name}: {error}")
 
     def _escalate(self) -> None:
@@ -195,7 +197,7 @@ class Scheduler:
                 slot_environment(device, slot) | memory_environment(),
             )
         except OSError as error:
-            self.refused.add(folder)
+            self.refused[folder] = time.monotonic() + AGAIN_S
             _log(f"{folder.name}: cannot start a worker: {error}")
             return
         self.children[folder] = (process, slot)
