@@ -15,6 +15,7 @@ from unlearning.evaluation.suites_run import execute
 from unlearning.runs import store
 from unlearning.runs.durable import read_json, write_json
 from unlearning.runs.events import EventWriter, read
+from unlearning.runs.scheduler import continue_run
 from unlearning.runs.store import State
 from unlearning.worker import EXECUTORS, load_executor, work
 
@@ -53,7 +54,7 @@ def untold(kind, **fields):
 def test_every_kind_of_run_has_somebody_who_does_it(monkeypatch):
     monkeypatch.delenv("UNLEARNING_EXECUTOR", raising=False)
     assert load_executor(suites.KIND) is execute
-    assert set(EXECUTORS) == {"unlearn", "evaluation"}
+    assert {"unlearn", "evaluation"} <= set(EXECUTORS)
 
 
 def test_what_an_evaluation_says(evaluated, of):
@@ -198,3 +199,13 @@ def test_part_titles_are_words():
     for part in suites.plan("full"):
         assert suites.part_title(part) != part
     assert suites.part_title("nothing") == "nothing"
+
+
+def test_a_copy_looks_at_the_same_run_and_no_evaluation_takes_more_steps(evaluated, workspace, of):
+    copy = store.copy(evaluated, workspace)
+    assert copy.config["kind"] == suites.KIND
+    for key in ("of", "suite", "parts", "columns"):
+        assert copy.config[key] == store.load(evaluated).config[key]
+    shutil.rmtree(copy.folder)
+    with pytest.raises(RunError, match="fine-tunes nothing"):
+        continue_run(evaluated, 3)

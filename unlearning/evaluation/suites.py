@@ -92,11 +92,13 @@ class Part:
 PARTS: dict[str, Part] = {
     "familiarity": Part("Familiarity", {"quick": 2500, "full": 3500}, {"quick": 240, "full": 800}),
     "texts": Part("Texts", {"quick": 2500, "full": 6500}),
-    "passages": Part("Passages word for word", {"quick": 400, "full": 2000}, {"quick": 96, "full": 640}),
-    "questions": Part("Questions about the text", {"quick": 2000, "full": 14000}),
-    "neighbours": Part("Neighbouring knowledge", {"quick": 1000, "full": 3000}),
-    "divergence": Part("Distance to the baseline", {"quick": 1000, "full": 4000}),
+    "passages": Part("Passages word for word", {"quick": 400, "full": 1200}, {"quick": 200, "full": 960}),
+    "questions": Part("Questions about the text", {"quick": 1500, "full": 8500}),
+    "neighbours": Part("Neighbouring knowledge", {"quick": 750, "full": 1700}),
+    "divergence": Part("Distance to the baseline", {"quick": 1000, "full": 3000}),
 }
+TAKEN_OVER = ("familiarity", "texts")  # where the run has asked the same of its models
+COLUMN = 2.1  # what a column costs, as a share of a model: notes are read, the formula needs two models
 
 
 def attacks(suite: str) -> dict[str, Any]:
@@ -218,10 +220,11 @@ def _budget(of: Path, suite: str, columns: int) -> dict[str, Any]:
     known = speeds.known_speeds(workspace, read_settings(of)) if of.parent.name == "runs" else None
     if known is None:
         return {"stages": {}}
-    roles = 3 + columns
+    asked = (of / "stages" / "evaluate" / "stage.json").exists()
     stages = {}
     for name in plan(suite):
         part = PARTS.get(name)
+        roles = COLUMN * columns + (0 if asked and name in TAKEN_OVER else 3)
         if part:
             each = part.read.get(suite, 0) / known.score_tokens_per_s
             each += part.written.get(suite, 0) / known.generate_tokens_per_s
