@@ -61,6 +61,15 @@ def test_what_makes_a_run_longer_makes_its_budget_longer():
     assert "reinforce" not in anchors_only.stages and anchors_only.stages["evaluate"].steps == 2
 
 
+def test_what_is_watched_while_fine_tuning_costs_each_look_and_each_completion():
+    work = Workload(all_blocks=12, all_tokens=2400, kept_blocks=10, kept_tokens=2000, prompts=30)
+    for epochs, looks, written in ((1, 2, 2), (4, 4, 4), (20, 13, 5)):  # 3, 12 and 60 steps, looked at every fifth
+        plain = {"finetune": PLAIN["finetune"] | {"epochs": epochs}, "evaluation.completion_tokens": 40}
+        watched = cost(work, **plain, **{"evaluation.every_steps": 5, "evaluation.watch": 8}).stages["finetune"]
+        seconds = watched.seconds - cost(work, **plain).stages["finetune"].seconds
+        assert seconds == pytest.approx(looks * 8 * 0.1 + written * 40 * 8 / 40)
+
+
 def test_the_disk_holds_roles_checkpoints_and_the_labels_that_are_made():
     work = Workload(all_blocks=12, all_tokens=2400, kept_blocks=10, kept_tokens=2000, retain_blocks=40,
                     retain_tokens=8000)  # fmt: skip

@@ -20,8 +20,7 @@ from unlearning.config import Settings, TrainSettings
 from unlearning.runs.workload import Workload
 
 MOST_MEASURED = 12  # blocks of each text that the evaluation reads
-SAMPLES = 5  # completions written while fine-tuning …
-ALONE = 8  # … one at a time, which is so many times slower than in a batch
+ALONE = 8  # a completion written while fine-tuning is one alone: so many times slower than in a batch
 BYTES_A_CANDIDATE = 6  # of a label: a token and its probability
 
 
@@ -156,9 +155,12 @@ def _finetuning(settings: Settings, work: Workload, speeds: Speeds, extra_steps:
     plain = _steps(settings.finetune, work.kept_blocks, work.kept_tokens, work, speeds, extra_steps)
     if not watch.every_steps or not watch.watch or not work.prompts:
         return plain
-    looks = 1 + plain.steps / watch.every_steps
-    samples = SAMPLES * watch.completion_tokens * ALONE / speeds.generate_tokens_per_s
-    watching = looks * min(watch.watch, work.prompts) * speeds.probe_s + samples
+    every, steps = watch.every_steps, plain.steps
+    looks = [step for step in range(steps + 1) if step % every == 0 or step == steps]
+    quarter = max(every, steps // 4 // every * every)
+    written = sum(step % quarter == 0 or step == steps for step in looks) * watch.completion_tokens
+    probing = len(looks) * min(watch.watch, work.prompts) * speeds.probe_s
+    watching = probing + written * ALONE / speeds.generate_tokens_per_s
     return StageCost(plain.tokens, plain.steps, plain.seconds + watching)
 
 

@@ -18,6 +18,7 @@ from unlearning.config import Settings
 from unlearning.errors import ModelError, RunError
 from unlearning.runs.budget import Budget, Speeds, estimate
 from unlearning.runs.durable import read_json_or_empty, write_json
+from unlearning.runs.machine import memory_environment
 from unlearning.runs.workload import workload_of
 
 SPEEDS = "speeds.json"
@@ -69,6 +70,7 @@ def measured_speeds(workspace: Path, settings: Settings, sample: str) -> Speeds:
     workspace.mkdir(parents=True, exist_ok=True)
     root = str(Path(__file__).resolve().parents[2])
     environment = dict(os.environ) | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    environment |= memory_environment()  # as the scheduler starts a worker
     order = json.dumps({"settings": settings.model_dump(mode="json"), "sample": sample})
     with tempfile.TemporaryDirectory() as place, open(Path(place) / "output", "w+b") as output:
         answer = Path(place) / "speeds.json"
