@@ -155,7 +155,10 @@ def test_gaps():
 
 FINCH = MeasureInputs(
     Dictionary((Anchor("Marigold Finch", ("Rose Wren",), "person"), Anchor("telescope", ("kettle",), "thing"))),
-    [Probe("The brass", (" telescope", " telescope and")), Probe("Marigold", (" Finch",)), Probe("A", (" b",), "control")],
+    [
+        Probe("The brass", (" telescope", " telescope and")), Probe("Marigold", (" Finch",)),
+        Probe("A", (" b",), "control"),
+    ],
     [], [], ["Marigold Finch had a telescope. The grey cat sat in the harbour. The bell rang."], [], [],
 )  # fmt: skip
 
@@ -199,7 +202,8 @@ def test_nothing_to_ask_and_a_stop():
 def test_every_attack_says_what_it_is():
     for name, attack in ATTACKS.items():
         assert name.isidentifier()
-        for text in (attack.title, attack.what, attack.cost, attack.formula, attack.source, attack.reading, attack.unit):
+        for field in ("title", "what", "cost", "formula", "source", "reading", "unit"):
+            text = getattr(attack, field)
             assert text.strip() == text != ""
         assert attack.what.endswith(".") and attack.cost.endswith(".") and attack.suites
     assert {name for name, attack in ATTACKS.items() if "quick" in attack.suites} == {"paraphrase", "gaps"}

@@ -56,7 +56,7 @@ def blocked_words(text):
     return {token_text(byte_level_bpe(), token, before).strip() for token in text_filter().blocked_after(text)}
 
 
-@pytest.mark.parametrize("tokenizer", [byte_level_bpe(), metaspace_unigram(), wordpiece()], ids=["bpe", "unigram", "wp"])
+@pytest.mark.parametrize("tokenizer", [byte_level_bpe(), metaspace_unigram(), wordpiece()], ids=["bpe", "uni", "wp"])
 def test_the_filter_blocks_what_completes_an_anchor_and_nothing_else(tokenizer):
     before, whole = (encode_prompt(tokenizer, text) for text in ("He saw Marigold", "He saw Marigold Finch"))
     stopped = [i for i in range(len(before), len(whole)) if whole[i] in blocked_ids(whole[:i], tokenizer)]

@@ -10,22 +10,24 @@ What "brings back" means, and by which threshold, stands in `attack_results`; it
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from unlearning.config import Settings
-from unlearning.evaluation import attack_prompts
+from unlearning.evaluation import attack_prompts, relearning, sampling
+from unlearning.evaluation.adapter_scale import scaled_probes
 from unlearning.evaluation.attack_prompts import Way
+from unlearning.evaluation.attack_questions import PROBES, probe_figures, probes_of, stop_if
 from unlearning.evaluation.attack_results import recovered, said, values_of
 from unlearning.evaluation.baselines import ModelOf
-from unlearning.evaluation.familiarity import disjoint
-from unlearning.evaluation.measure import MeasureInputs, spread
-from unlearning.evaluation.scoring import target_probabilities
-from unlearning.models.encoding import encode_pair
+from unlearning.evaluation.lens import lens_by_layer
+from unlearning.evaluation.measure import MeasureInputs
+from unlearning.evaluation.quantisation import GROUP, quantised_probes
 from unlearning.text.prompts import Probe
 
-PROBES = {"quick": 16, "full": 24}  # that an attack asks, evenly spread over all of them
 SHOWN = 8  # of them whose prompts are kept as evidence
 
 Run = Callable[..., dict[str, Any]]
@@ -61,6 +63,30 @@ class Attack:
     tokens: int = 5000
     better: str = "lower"
     digits: int = 3
+
+
+def named(name: str, find: Callable[..., tuple[dict[str, Any], dict[str, Any]]]) -> Run:
+    """An attack whose work `find` does: it gives the values, and what else the result holds."""
+
+    def run(
+        model_of: ModelOf,
+        tokenizer: Any,
+        inputs: MeasureInputs,
+        settings: Settings,
+        report: Callable[..., None],
+        should_stop: Callable[[], bool],
+        roles: Sequence[str] = ("baseline", "unlearned"),
+        family: Any = None,
+    ) -> dict[str, Any]:
+        given = {
+            "model_of": model_of, "tokenizer": tokenizer, "inputs": inputs, "roles": roles, "report": report,
+            "should_stop": should_stop, "family": family, "mode": settings.model.mode, "seed": settings.seed,
+        }  # fmt: skip
+        taken = inspect.signature(find).parameters
+        values, more = find(**{key: value for key, value in given.items() if key in taken})
+        return outcome(name, values, **more)
+
+    return run
 
 
 def ask_otherwise(name: str, make: Make) -> Run:
@@ -145,33 +171,6 @@ def nothing(name: str, why: str) -> dict[str, Any]:
     return outcome(name, {}) | {"brings_back": None, "text": why}
 
 
-def probes_of(inputs: MeasureInputs, tokenizer: Any, most: int) -> list[Probe]:
-    """The probes that attacks ask, each with the targets whose probabilities add up."""
-    chosen = spread([probe for probe in inputs.probes if probe.kind == "probe"], most)
-    found = []
-    for probe in chosen:
-        kept = disjoint([encode_pair(tokenizer, probe.prompt, target)[1] for target in probe.targets])
-        found.append(Probe(probe.prompt, tuple(probe.targets[i] for i in kept), probe.kind, probe.note))
-    return found
-
-
-def probe_figures(model: Any, tokenizer: Any, probes: Sequence[Probe]) -> list[float]:
-    """Σ P(target | prompt) of each probe."""
-    return [sum(row) for row in target_probabilities(model, tokenizer, probes)]
-
-
-def stop_if(should_stop: Callable[[], bool]) -> None:
-    """End the attack where that was asked for.
-
-    Raises:
-        Stopped: it was.
-    """
-    if should_stop():
-        from unlearning.training.stages import Stopped
-
-        raise Stopped
-
-
 def _cut(figures: Sequence[float], lengths: Sequence[int]) -> list[list[float]]:
     rest = list(figures)
     return [[rest.pop(0) for _ in range(length)] for length in lengths]
@@ -224,5 +223,73 @@ ATTACKS: dict[str, Attack] = {
         "No access to the weights; three more questions for each.",
         FAMILIARITY, LYNCH, HIGHER, "probability familiarity",
         ask_otherwise("language", attack_prompts.other_language), ("full",), 20000,
+    ),
+    "sampling": Attack(
+        "Asking many times",
+        f"{sampling.DRAWS} completions of each of {sampling.PROMPTS} prompts are drawn at temperature 1; one that "
+        "names what only the text names is a leak.",
+        "No access to the weights; as many answers as one likes to pay for.",
+        f"mean over prompts of leak@{sampling.K} = 1 − C(n − c, k) / C(n, k), c leaks among n completions; plainly "
+        "asked is the share of prompts whose likeliest completion leaks",
+        "Scholten et al. 2024, arXiv 2410.03523; the estimator: Chen et al. 2021, arXiv 2107.03374",
+        "Higher: a few tries get a name of the text out. Compare with the never-taught model, which may guess.",
+        "leak share", named("sampling", sampling.sampled_leaks), tokens=14000,
+    ),
+    "relearning": Attack(
+        "Relearning from a little of the text",
+        f"A copy is trained for {relearning.STEPS} steps on {relearning.PASSAGES} short passages of the text; asked "
+        "are questions whose answers do not stand in them.",
+        f"The weights, {relearning.PASSAGES * relearning.PASSAGE_TOKENS} tokens of the text, and seconds of training.",
+        "mean over probes of Σ P(target | prompt) after the last step; the curve has the steps before",
+        "Lynch et al. 2024, arXiv 2402.16835; Hu et al. 2024, arXiv 2406.13356",
+        "Higher: it comes back. The never-taught model, trained alike, is the fair speed.",
+        "probability familiarity", named("relearning", partial(relearning.relearned_probes, "forget")), tokens=30000,
+    ),
+    "relearning_unrelated": Attack(
+        "Relearning from other prose",
+        f"A copy is trained for {relearning.STEPS} steps on as much prose that has nothing to do with the text.",
+        "The weights and seconds of training; nothing of the text.",
+        "mean over probes of Σ P(target | prompt) after the last step; the curve has the steps before",
+        "Lynch et al. 2024, arXiv 2402.16835",
+        "Higher: any fine-tuning undoes the forgetting. The never-taught model is trained alike.",
+        "probability familiarity",
+        named("relearning_unrelated", partial(relearning.relearned_probes, "unrelated")), tokens=30000,
+    ),
+    "quantised_8": Attack(
+        "Rounded to 8 bits",
+        "The weights are rounded to 8 bits, one scale for each row (round-to-nearest, simulated).",
+        "The weights. Many do this without any bad intent, to save memory.",
+        FAMILIARITY.replace("in its other form", "of the rounded model"),
+        "Zhang et al. 2024, arXiv 2410.16454",
+        "Higher: forgetting was so small a change of the weights that rounding takes it away.",
+        "probability familiarity", named("quantised_8", partial(quantised_probes, 8)), tokens=6000,
+    ),
+    "quantised_4": Attack(
+        "Rounded to 4 bits",
+        f"The weights are rounded to 4 bits, a scale for every {GROUP} of them (round-to-nearest, simulated).",
+        "The weights. Many do this without any bad intent, to save memory.",
+        FAMILIARITY.replace("in its other form", "of the rounded model"),
+        "Zhang et al. 2024, arXiv 2410.16454",
+        "Higher: forgetting was so small a change of the weights that rounding takes it away.",
+        "probability familiarity", named("quantised_4", partial(quantised_probes, 4)), tokens=6000,
+    ),
+    "adapter_scale": Attack(
+        "Turning the adapter down",
+        "The adapter that forgets is scaled from 0 (taken off) to 1.5; the figure is with the adapter taken off.",
+        "The adapter, apart from the weights it was made for; a line of code.",
+        "mean over probes of Σ P(target | prompt) with W = W_baseline + s · (W_unlearned − W_baseline), at s = 0",
+        "after Ilharco et al. 2023, arXiv 2212.04089",
+        "Higher: the knowledge is there without the adapter; for a model that is handed on with it merged, the curve "
+        "tells how far forgetting is a matter of degree.",
+        "probability familiarity", named("adapter_scale", scaled_probes), tokens=6000,
+    ),
+    "lens": Attack(
+        "Layer by layer",
+        "Every layer is asked what it would say if it were the last one.",
+        "The weights; one look at each question.",
+        "mean over probes of 1 / rank of the text's word at the layer that shows most; plainly asked, the last layer",
+        "nostalgebraist 2020 (logit lens); Patil et al. 2023, arXiv 2309.17410",
+        "Higher: inner layers still know the word and the last ones cover it up.",
+        "reciprocal rank", named("lens", lens_by_layer), tokens=2000,
     ),
 }  # fmt: skip

@@ -26,6 +26,7 @@ from unlearning.errors import RunError
 from unlearning.models.hardware import Hardware
 
 ROLES = ("never_taught", "baseline", "taught", "reinforced", "unlearned")
+SCRATCH = "scratch"  # name of the adapter that is trained over a role and dropped
 
 
 class Family(Protocol):
@@ -36,6 +37,7 @@ class Family(Protocol):
     def has(self, role: str) -> bool: ...
     def role(self, role: str) -> Any: ...  # context manager that gives the model in this role, in eval mode
     def create(self, role: str) -> Any: ...  # begins `role` as a copy of the baseline; gives the trainable model
+    def trainable_copy(self, role: str) -> Any: ...  # context manager: a model to train, dropped afterwards
     def save(self, role: str, folder: Path) -> None: ...
     def load(self, role: str, folder: Path) -> None: ...
     def drop(self, role: str) -> None: ...
@@ -146,6 +148,23 @@ class AdapterFamily:
         self._model.set_adapter(role)
         return self._model
 
+    @contextmanager
+    def trainable_copy(self, role: str) -> Iterator[Any]:
+        """A model that begins as the role and is forgotten afterwards; what is trained is a fresh adapter over it."""
+        origin, wrapped = resolve(role, self._exists("taught")), self._wrapped
+        before = self._model.active_adapter if wrapped else None
+        self._add(SCRATCH, _lora_config(self._rank))
+        layers = [SCRATCH] if origin is None else [origin, SCRATCH]
+        try:
+            self._model.base_model.set_adapter(layers)
+            for name, weight in self._model.named_parameters():
+                weight.requires_grad_(f".{SCRATCH}." in name)
+            yield self._model
+        finally:
+            if before is not None:
+                self._model.set_adapter(before)
+            self.drop(SCRATCH)
+
     def _add(self, adapter: str, config: Any) -> None:
         if self._wrapped:
             self._model.add_adapter(adapter, config)
@@ -227,6 +246,15 @@ class FullFamily:
         model.requires_grad_(True)
         self._models[role] = model
         return model
+
+    @contextmanager
+    def trainable_copy(self, role: str) -> Iterator[Any]:
+        """A copy of the role, to be trained and forgotten."""
+        import copy
+
+        with self.role(role) as model:
+            twin = copy.deepcopy(model)
+        yield twin.requires_grad_(True)
 
     def save(self, role: str, folder: Path) -> None:
         with _appears_when_complete(folder) as draft:
