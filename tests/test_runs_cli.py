@@ -72,13 +72,20 @@ def test_stop_answers_within_a_second_and_resume_goes_on(workspace, runs):
     wait_for(folder, State.CANCELLED)
     assert "there is nothing to stop" in runs("stop", folder.name, status=2)
     assert "was stopped" in runs("follow", folder.name, status=1)
-    assert f"Run {folder.name} is queued" in runs("resume", folder.name)
+    assert "0 blocks" in runs("resume", folder.name, "--pass-blocks", "0", status=2)
+    assert f"Run {folder.name} is queued" in runs("resume", folder.name, "--pass-blocks", "3")
+    assert json.loads((folder / "passes.json").read_text()) == {"most": 3}
     wait_for(folder, State.SUCCEEDED)
 
 
 def test_continue_takes_more_steps(workspace, runs):
     folder = finished(workspace, "done")
-    assert "queued" in runs("continue", "done", "5")
+    config = json.loads((folder / "config.json").read_text())
+    config["budget"]["stages"] = {"finetune": {"seconds": 60.0, "steps": 20}}
+    write_json(folder / "config.json", config)
+    (folder / "stages/finetune/checkpoints/step-000020").mkdir(parents=True)
+    said = runs("continue", "done", "5")
+    assert "queued" in said and "Expected to take 0:15." in said
     assert json.loads((folder / "more.json").read_text()) == {"finetune": 5}
     wait_for(folder, State.SUCCEEDED)
 

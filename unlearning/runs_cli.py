@@ -20,6 +20,7 @@ from unlearning.runs.budget import gigabytes, minutes
 from unlearning.runs.durable import folder_bytes
 from unlearning.runs.follow import follow
 from unlearning.runs.passes import limit_passes
+from unlearning.runs.progress import expected_left
 from unlearning.runs.record import read_settings
 from unlearning.runs.store import ACTIVE, BUSY, State, workspace_folder
 
@@ -210,8 +211,10 @@ def _find(name: str) -> Path:
 
 def _queue(start: Callable[[Path], State], folder: Path, watch: bool) -> None:
     state = start(folder)
-    where = comparison.whereabouts(store.load(folder))
-    say(f"Run {folder.name} is {state}{f' ({where})' if where else ''}. It goes on when this window is closed.")
+    where, takes = comparison.whereabouts(store.load(folder)), expected_left(folder)
+    expected = f" Expected to take {minutes(takes)}." if takes else ""
+    place = f" ({where})" if where else ""
+    say(f"Run {folder.name} is {state}{place}.{expected} It goes on when this window is closed.")
     if watch:
         _watch(folder)
 

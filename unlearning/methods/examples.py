@@ -142,7 +142,7 @@ def _index(folder: Path, what: str) -> dict[str, Any]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if whole and index.get("what") == what:
-            return index  # type: ignore[no-any-return]
+            return dict(index)
     return {}
 
 
