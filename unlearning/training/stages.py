@@ -310,11 +310,14 @@ def _label(work: Work) -> dict[str, Any]:
 
 def _finetune(work: Work) -> dict[str, Any]:
     labels = StoredExamples(work.stage_folder("label") / "labels")
-    watch, keep = _watch(work), keeper(work.family, work.folder)
+    watch = _watch(work)
+    # With split weights no process has an adapter to keep, and nothing may hold on to the model (see _open_whole_again).
+    keeps = work.settings.model.mode == "lora" and work.team.main and not work.team.shard
+    keep = keeper(work.family, work.folder) if keeps else None
 
     def after_step(done: int, steps: int) -> None:
         watch(done, steps)
-        if work.team.main and work.settings.model.mode == "lora":
+        if keep:
             keep(done, steps)
 
     return _train(work, "finetune", Term("generic", labels), work.settings.finetune, after_step)
