@@ -205,7 +205,7 @@ def test_the_strongest_attack_is_the_one_that_shows_most_of_what_the_baseline_kn
 
 def test_a_baseline_that_knows_nothing_has_no_way_to_go():
     result = example()
-    result["metrics"]["baseline"]["probability_familiarity"]["value"] = 0.01
+    result["metrics"]["baseline"]["probability_familiarity"]["value"] = 0.04
     assert probing_many.points({"id": "e", "name": "Run"}, result) == []
 
 

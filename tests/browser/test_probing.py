@@ -16,6 +16,7 @@ from unlearning.ui.follow import owner_of
 
 DRAFT = "p" * 24
 SLOW = 240_000  # milliseconds: two busy cores may do all this at once
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def drawn(site):
 
 def arrive(page, site, query):
     page.goto(f"{site.url}?draft={DRAFT}&{query}")
-    page.wait_for_selector("body[data-step]")
-    page.wait_for_selector("header.top a.brand")
+    page.wait_for_selector("body[data-step]", timeout=SLOW)
+    page.wait_for_selector("header.top a.brand", timeout=SLOW)
 
 
 @pytest.mark.slow
@@ -136,7 +137,7 @@ def test_a_run_that_is_not_there_and_nothing_to_probe_are_said(page, site, drawn
     arrive(page, site, "step=probe&run=zzzzzzzz")
     expect(page.locator("#status")).to_contain_text("There is no run 'zzzzzzzz' here.", timeout=SLOW)
     page.goto(f"{site.url}?draft={'q' * 24}&step=probe")
-    page.wait_for_selector("body[data-step]")
+    page.wait_for_selector("body[data-step]", timeout=SLOW)
     expect(page.locator("#probe-empty")).to_contain_text("There is nothing to probe yet", timeout=SLOW)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from unlearning.evaluation.attack_results import shown as shown_share
 from unlearning.evaluation.metrics_table import METRICS
+from unlearning.evaluation.verdicts import LEAST_KNOWN
 from unlearning.ui.probing_view import Cell, about, perfect, role_words, shown
 
 FAMILIARITY = "probability_familiarity"
@@ -73,8 +74,8 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
     ideal = perfect(metrics, FAMILIARITY)
     floor = ideal["value"] if ideal else 0.0
     cost = _value(metrics.get("baseline", {}).get(COST))
-    if before is None or not cost or before <= floor:
-        return []
+    if before is None or not cost or before < LEAST_KNOWN or before <= floor:
+        return []  # a way of nothing has no share
     worst = strongest(result.get("attacks") or [])
     found = []
     for role, figures in metrics.items():
