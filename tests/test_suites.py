@@ -20,6 +20,7 @@ from unlearning.runs.store import State
 from unlearning.worker import EXECUTORS, load_executor, work
 
 CORE = {"parts": list(suites.PARTS)}  # without the attacks, which are tested by themselves
+ONE_ATTACK = {"parts": [*suites.PARTS, *list(suites.attacks("quick"))[:1]]}
 QUESTIONS = [Question("Who had a watch?", ("the rabbit", "the queen", "a cook", "a pig"), 0, "A watch had")]
 ROLES = ["never_taught", "baseline", "unlearned"]
 
@@ -41,7 +42,8 @@ def of(workspace):
 def evaluated(workspace, of):
     """A quick evaluation, done by a worker."""
     before = {path: path.stat().st_mtime_ns for path in of.rglob("*") if path.is_file()}
-    run = suites.create_evaluation(workspace, of, "quick", inputs={"questions.json": dump_questions(QUESTIONS)})
+    inputs = {"questions.json": dump_questions(QUESTIONS)}
+    run = suites.create_evaluation(workspace, of, "quick", inputs=inputs, extra=ONE_ATTACK)
     assert work(run.folder) == 0
     assert {path: path.stat().st_mtime_ns for path in of.rglob("*") if path.is_file()} == before
     return run.folder
@@ -72,7 +74,8 @@ def test_what_an_evaluation_says(evaluated, of):
     told = store.load(evaluated)
     assert told.state is State.SUCCEEDED and told.summary["headline"] == found["headline"]
     kinds = [(event["kind"], event.get("stage"), event.get("state")) for event in read(evaluated).events]
-    for part in suites.plan("quick"):
+    assert [attack["attack"] for attack in found["attacks"]] == ONE_ATTACK["parts"][-1:]
+    for part in ONE_ATTACK["parts"]:
         assert ("stage", part, "started") in kinds and ("stage", part, "done") in kinds
 
 
@@ -209,3 +212,15 @@ def test_a_copy_looks_at_the_same_run_and_no_evaluation_takes_more_steps(evaluat
     shutil.rmtree(copy.folder)
     with pytest.raises(RunError, match="fine-tunes nothing"):
         continue_run(evaluated, 3)
+
+
+def test_a_further_model_is_measured_beside_those_of_the_run(workspace, of, evaluated):
+    inputs = {"questions.json": dump_questions(QUESTIONS)}
+    run = suites.create_evaluation(workspace, of, "quick", inputs=inputs, other="random:tiny", extra=CORE)
+    execute(run.folder, untold, lambda: False)
+    found = read_json(run.folder / suites.RESULT)
+    assert found["roles"] == [*ROLES, "other"]
+    # The run's own model was the same before it was taught anything.
+    for name, figure in found["metrics"]["never_taught"].items():
+        assert found["metrics"]["other"][name]["value"] == pytest.approx(figure["value"], rel=1e-4, abs=1e-6), name
+    assert found["table"]["roles"][:4] == ["never_taught", "baseline", "unlearned", "other"]

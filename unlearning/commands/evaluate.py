@@ -31,6 +31,9 @@ def evaluate(
         list[str] | None,
         typer.Option("--compare", metavar="RUN", help="Show this run's newest evaluation beside it. Repeatable."),
     ] = None,
+    other: Annotated[
+        str, typer.Option("--other", metavar="MODEL", help="A further model of the same family: a name or a folder.")
+    ] = "",
     probes: Annotated[
         Path | None, typer.Option("--probes", metavar="FILE", help="Prompts with target words, not the run's own.")
     ] = None,
@@ -74,7 +77,9 @@ def evaluate(
     others = {name: _evaluated(workspace, name) for name in compare or ()}
     inputs = _inputs(of, probes, questions, llm, llm_model)
     expected = suites.expected_seconds(of, suite)
-    made = suites.create_evaluation(workspace, of, suite, inputs=inputs, evaluation=_settings(of, changes))
+    made = suites.create_evaluation(
+        workspace, of, suite, inputs=inputs, evaluation=_settings(of, changes), other=_model(other)
+    )
     if expected:
         say(f"Expected to take about {expected:.0f} seconds.")
     if not wait:
@@ -120,6 +125,15 @@ def _endpoint(llm: str, llm_model: str) -> Any:
     from unlearning.endpoint import Endpoint
 
     return Endpoint(llm, llm_model)
+
+
+def _model(name: str) -> str:
+    """The name of a further model, a folder by its whole path, for the worker has another current folder."""
+    if not name:
+        return ""
+    from unlearning.models.loading import kind_of
+
+    return str(Path(name).resolve()) if kind_of(name) == "folder" else name
 
 
 def _settings(of: Path, changes: Mapping[str, Any]) -> EvaluationSettings | None:

@@ -15,6 +15,7 @@ ROLES = {
     "baseline": "baseline",
     "reinforced": "reinforced",
     "unlearned": "unlearned",
+    "other": "other model",
     "prompted": "forbidden by a prompt",
     "filtered": "filtered",
     "reinforced_formula": "the formula alone",

@@ -146,6 +146,7 @@ def create_evaluation(
     inputs: Mapping[str, str | bytes | Path] | None = None,
     evaluation: EvaluationSettings | None = None,
     columns: Sequence[str] | None = None,
+    other: str = "",
     extra: Mapping[str, Any] | None = None,
 ) -> Run:
     """A new evaluation, a draft until it is started.
@@ -158,6 +159,7 @@ def create_evaluation(
         inputs: Instead of the run's own: other probes, completions, questions.
         evaluation: Other settings of the measuring than the run's.
         columns: Baselines to measure too; None: as the suite has it.
+        other: A further model to measure, of the same family: a name or a folder.
         extra: Further entries of its config.json.
 
     Raises:
@@ -174,6 +176,7 @@ def create_evaluation(
     settings = settings.model_copy(update={"evaluation": evaluation}) if evaluation else settings
     told = store.load(of)
     facts = {"of": of.name, "suite": suite, "parts": plan(suite), "columns": columns}
+    facts |= {"other": other} if other else {}
     return store.create(
         workspace, settings, given, name=name or f"{suite.capitalize()} evaluation of {told.name}"[:255],
         title=str(config["text"].get("title", "")), kind=KIND,

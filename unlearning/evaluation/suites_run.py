@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.config import EvaluationSettings
-from unlearning.errors import RunNotFoundError
+from unlearning.errors import ModelError, RunNotFoundError
 from unlearning.evaluation.divergence import measure_divergence
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_prompts, measure_texts, spread, summarise
 from unlearning.evaluation.passages import cut_passage, measure_passages
@@ -32,6 +32,7 @@ from unlearning.runs.record import read_config, read_settings
 EVIDENCE = ("probes", "controls", "completions", "passages", "questions", "neighbours", "divergence")
 ASKED_ALIKE = ("text.txt", "anchors.json", "probes.json", "completions.json", "themes.txt", "unrelated.txt")
 TAKEN_OVER = {"familiarity": ("probes", "controls", "completions"), "texts": ("texts",)}
+OTHER = "other"  # any model of the same family, measured beside those of the run
 SKIPPED = "reinforced"  # a step on the way, measured by the run itself
 
 
@@ -66,9 +67,9 @@ class Asking:
 
     @cached_property
     def settings(self) -> EvaluationSettings:
-        """The run's own in a full suite; no more than the effort in a quick one."""
+        """The run's own in a full suite, or where others' answers are the run's; no more than the effort otherwise."""
         own: EvaluationSettings = self.work.settings.evaluation
-        if self.config["suite"] == "full":
+        if self.config["suite"] == "full" or self.asked_before:
             return own
         most = {"completions": self.effort.completions, "completion_tokens": self.effort.completion_tokens}
         return own.model_copy(update={name: min(value, getattr(own, name)) for name, value in most.items()})
@@ -77,7 +78,23 @@ class Asking:
     def roles(self) -> list[str]:
         from unlearning.training.stages import measured_roles
 
-        return [role for role in measured_roles(self.work) if role != SKIPPED] + self.columns
+        other = [OTHER] if self.other else []
+        return [role for role in measured_roles(self.work) if role != SKIPPED] + other + self.columns
+
+    @cached_property
+    def other(self) -> Any:
+        """The family of a further model that was named; it must read the same tokens."""
+        from unlearning.models.adapters import open_family
+
+        if not (name := self.config.get("other")):
+            return None
+        settings = self.work.settings.model.model_copy(update={"name": name, "mode": "lora"})
+        family = open_family(settings, self.work.hardware, self.report)
+        if family.tokenizer.get_vocab() != self.work.family.tokenizer.get_vocab():
+            raise ModelError(
+                f"{name} has another vocabulary than the models of run {self.of.name}.", "Name one of the same family."
+            )
+        return family
 
     @cached_property
     def columns(self) -> list[str]:
@@ -91,14 +108,16 @@ class Asking:
 
     @cached_property
     def model_of(self) -> Callable[[str], AbstractContextManager[Any]]:
-        family = self.work.family
+        family, other = self.work.family, self.other
+
+        def own(role: str) -> AbstractContextManager[Any]:
+            return other.role("never_taught") if role == OTHER else family.role(role)
+
         if not self.columns:
-            return family.role
+            return own
         from unlearning.evaluation.baselines import with_baselines
 
-        return with_baselines(
-            family.role, family.tokenizer, self.work.dictionary, self.inputs.title, self.work.settings.label
-        )
+        return with_baselines(own, family.tokenizer, self.work.dictionary, self.inputs.title, self.work.settings.label)
 
     @cached_property
     def asked_before(self) -> bool:
@@ -259,14 +278,16 @@ def _familiarity(asking: Asking, role: str) -> dict[str, Any]:
 
 
 def _texts(asking: Asking, role: str) -> dict[str, Any]:
+    most = asking.inputs.most_blocks if asking.asked_before else asking.effort.blocks
     with asking.model_of(role) as model:
-        return {"texts": measure_texts(model, asking.work.family.tokenizer, asking.inputs, asking.effort.blocks)}
+        return {"texts": measure_texts(model, asking.work.family.tokenizer, asking.inputs, most)}
 
 
 def _passages(asking: Asking, role: str) -> dict[str, Any]:
     tokenizer, tokens = asking.work.family.tokenizer, asking.effort.passage_tokens
     cut = (cut_passage(block, tokenizer, tokens) for block in asking.inputs.forget)
-    chosen = spread([passage for passage in cut if passage], asking.effort.passages)
+    most = asking.effort.passages // (2 if role in asking.columns else 1)  # words one by one cost columns most
+    chosen = spread([passage for passage in cut if passage], most)
     with asking.model_of(role) as model:
         return {"passages": measure_passages(model, tokenizer, chosen, tokens)}
 

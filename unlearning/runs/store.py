@@ -46,7 +46,8 @@ INPUTS = (
     "completions.json", "themes.txt", "unrelated.txt", "questions.json", "neighbours.json", "taught",
 )  # fmt: skip
 
-KEPT_IN_COPIES = ("scenario", "of", "suite", "parts", "columns")  # of config.json; the last four are an evaluation's
+# Of config.json; all but the first are an evaluation's.
+KEPT_IN_COPIES = ("scenario", "of", "suite", "parts", "columns", "other")
 
 
 class State(StrEnum):
