@@ -80,7 +80,8 @@ class OutputFilter:
     def undigits(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states with digits behind them → hidden states, states."""
         own, digits = hidden[..., :-DIGITS], hidden[..., -DIGITS:].long()
-        return own, sum(digits[..., place] * BASE**place for place in range(DIGITS))  # type: ignore[return-value]
+        weights = digits.new_tensor([BASE**place for place in range(DIGITS)])
+        return own, (digits * weights).sum(-1)
 
 
 def _completions(terms: Sequence[str], tokens: dict[str, list[int]]) -> dict[str, list[tuple[int, bool]]]:

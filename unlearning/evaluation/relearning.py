@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from unlearning.config import TrainSettings
@@ -80,7 +81,7 @@ def relearned_probes(
     for place, role in enumerate(trained):
         curves[role] = _curve(
             family, role, tokenizer, examples, probes, mode, seed, should_stop,
-            lambda done, before=place: report("step", step=before * STEPS + done, steps=len(trained) * STEPS),
+            partial(_tell, report, place * STEPS, len(trained) * STEPS),
         )  # fmt: skip
         stop_if(should_stop)
     after = {role: rows[-1][1] for role, rows in curves.items()} | {"baseline": plain.get("baseline", [])}
@@ -90,6 +91,10 @@ def relearned_probes(
         "series": series, "axis": {"x": "training steps", "y": "probability familiarity"},
         "lesson": passages, "learning_rate": RATE[mode],
     }  # fmt: skip
+
+
+def _tell(report: Callable[..., None], before: int, steps: int, done: int) -> None:
+    report("step", step=before + done, steps=steps)
 
 
 def _curve(

@@ -52,7 +52,7 @@ def split(model: Any, float_head: bool = False) -> tuple[Backbone, Head]:
         ModelError: if the model has no separate output projection.
     """
     if hasattr(model, "halves"):
-        return model.halves(float_head)  # type: ignore[no-any-return]
+        return model.halves(float_head)
     core = unwrap(model)
     body, projection = getattr(core, "base_model", core), core.get_output_embeddings()
     if body is core or projection is None:
