@@ -311,7 +311,7 @@ def _label(work: Work) -> dict[str, Any]:
 def _finetune(work: Work) -> dict[str, Any]:
     labels = StoredExamples(work.stage_folder("label") / "labels")
     watch = _watch(work)
-    # With split weights no process has an adapter to keep, and nothing may hold on to the model (see _open_whole_again).
+    # Of split weights no process has a whole adapter, and nothing may hold on to the model (see _open_whole_again).
     keeps = work.settings.model.mode == "lora" and work.team.main and not work.team.shard
     keep = keeper(work.family, work.folder) if keeps else None
 
