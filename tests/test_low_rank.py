@@ -121,6 +121,16 @@ def test_adapters_of_another_kind_are_left_to_peft():
     torch.testing.assert_close(read(model), read(adapted(use_dora=True)))
 
 
+def test_a_family_reads_an_adapter_of_another_kind_as_peft_does(tmp_path):
+    model = adapted(use_dora=True)
+    model.save_pretrained(tmp_path, selected_adapters=["one"])
+    wanted = read(model)
+    family = AdapterFamily(tiny_llama(byte_level_bpe()).requires_grad_(False), byte_level_bpe())
+    family.load("taught", tmp_path / "one")
+    with family.role("baseline") as baseline:
+        torch.testing.assert_close(read(baseline), wanted)
+
+
 def test_an_adapter_with_a_whole_layer_of_its_own_is_read_alone():
     assert not can_mix(lean(adapted(modules_to_save=["norm"])), ["one"])
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -126,9 +126,11 @@ class AdapterFamily:
             self._model.train(was_training)
 
     def _rows(self, adapters: Sequence[str | None]) -> Any:
-        from unlearning.models.low_rank import rows_play
+        """The short way of reading; an adapter of a kind that it does not know is left to peft."""
+        from unlearning.models.low_rank import can_mix, rows_play
 
-        return rows_play(self._model, adapters)
+        known = can_mix(self._model, [name for name in adapters if name is not None])
+        return rows_play(self._model, adapters) if known else nullcontext()
 
     def create(self, role: str) -> Any:
         """Begin `role` as a copy of the baseline and make its adapter the trainable one."""

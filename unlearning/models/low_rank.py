@@ -39,17 +39,20 @@ class Stacked:
     mask: torch.Tensor | None
 
 
-class LeanLinear(Linear):  # type: ignore[misc]
+class LeanLinear(Linear):
     """peft's layer, its state and its formula; set by `make_lean`."""
 
     stacked: Stacked | None = None
+    base_layer: Any
+    lora_A: Any  # noqa: N815 (its name in peft)
+    lora_B: Any  # noqa: N815
 
     def forward(self, x: torch.Tensor, *args: Any, **more: Any) -> torch.Tensor:
         if self.stacked is not None and not self.disable_adapters and not torch.is_grad_enabled():
             return self._read(x, self.stacked)
         name = self._only_adapter()
         if name is None or args or more or self.disable_adapters or self.merged or not self._one_format(name, x):
-            return super().forward(x, *args, **more)  # type: ignore[no-any-return]
+            return super().forward(x, *args, **more)
         result: torch.Tensor = self.base_layer(x)
         low = self.lora_A[name](self.lora_dropout[name](x)) * self.scaling[name]  # [..., rank]
         added = torch.addmm(result.flatten(0, -2), low.flatten(0, -2), self.lora_B[name].weight.T)
@@ -83,7 +86,9 @@ class LeanLinear(Linear):  # type: ignore[misc]
         here = [name for name in adapters if name in self.lora_A]
         weight, dtype = self.base_layer.weight, self.base_layer.weight.dtype
         if not here:  # none of them reaches this layer
-            return Stacked(weight.new_zeros(1, self.in_features), weight.new_zeros(1, self.out_features), None)
+            return Stacked(
+                weight.new_zeros(1, self.in_features or 0), weight.new_zeros(1, self.out_features or 0), None
+            )
         down = torch.cat([_whole(self.lora_A[name].weight) for name in here]).to(dtype)
         up = torch.cat([_whole(self.lora_B[name].weight) * self.scaling[name] for name in here], dim=1).T.to(dtype)
         mask = None
@@ -94,9 +99,10 @@ class LeanLinear(Linear):  # type: ignore[misc]
         return Stacked(down, up, mask)
 
 
-def _whole(weight: torch.Tensor) -> torch.Tensor:
+def _whole(weight: Any) -> torch.Tensor:
     """A weight of which every process of a run may hold a part (FSDP2), put together."""
-    return weight.detach().full_tensor() if hasattr(weight, "full_tensor") else weight.detach()
+    whole: torch.Tensor = weight.detach().full_tensor() if hasattr(weight, "full_tensor") else weight.detach()
+    return whole
 
 
 def make_lean(model: Any) -> None:

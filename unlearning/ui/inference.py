@@ -91,10 +91,10 @@ def _read_all(
 
     if family is not None and can_play(family, list(models)):
         return _read(partial(roles_as_rows, family, list(models)), list(models), ids, front, tell)
-    readings = {}
+    readings: dict[str, _Reading] = {}
     for done, (role, opened) in enumerate(models.items()):
-        before = done / len(models)
-        readings |= _read(opened, [role], ids, front, lambda share, b=before: tell(b + share / len(models)))  # type: ignore[misc]
+        tell(0.6 * done / len(models))
+        readings |= _read(opened, [role], ids, front, lambda share: None)
     return readings
 
 
@@ -124,7 +124,8 @@ def _windows(ids: list[int], front: int, window: int) -> tuple[list[list[int]], 
     """Rows for a model to read, and in each the positions whose next token is counted; all but the first token are."""
     specials, body = ids[:front], ids[front:]
     overlap = min(OVERLAP, window // 4)
-    rows, positions = [], []
+    rows: list[list[int]] = []
+    positions: list[list[int]] = []
     counted = 1  # the first body token that no row has predicted yet
     while counted < len(body):
         start = max(0, counted - overlap) if rows else 0
