@@ -21,7 +21,7 @@ LEVELS = (
     {"export"},
     {"together"},
     {"worker"},
-    {"cli", "runs_cli", "commands", "ui", "__main__"},
+    {"cli", "runs_cli", "commands", "ui", "bench", "__main__"},
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # What takes long to import; inside a function it is fine.

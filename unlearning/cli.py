@@ -6,6 +6,7 @@
     unlearn     make a model forget a text: a new run, followed to its end
     evaluate    what a run's models still know, what broke, and whether it comes back
     benchmarks  the standard tests of general ability, before and after
+    bench       how fast each stage is on this machine
     complete    what the models of a run say next, side by side
     probe       how likely they find given words
     export      an unlearned model to use elsewhere
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 import typer
 
 from unlearning.commands import anchors, models
+from unlearning.commands.bench import bench
 from unlearning.commands.benchmarks import benchmarks
 from unlearning.commands.evaluate import evaluate
 from unlearning.commands.export import export
@@ -47,6 +49,7 @@ app.add_typer(anchors.app, name="anchors")
 app.command()(unlearn)
 app.command()(evaluate)
 app.command()(benchmarks)
+app.command()(bench)
 app.command()(complete)
 app.command()(probe)
 app.command()(export)

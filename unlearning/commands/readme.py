@@ -58,8 +58,15 @@ def agreement_table() -> str:
     return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
 
 
+def speed_table() -> str:
+    """What the benchmark found, from the results that are kept."""
+    from unlearning.bench.tables import performance_table
+
+    return performance_table()
+
+
 TABLES: dict[str, Callable[[], str]] = {
-    "commands": commands_table, "settings": settings_table, "metrics": metrics_table,
+    "commands": commands_table, "settings": settings_table, "metrics": metrics_table, "speed": speed_table,
     "attacks": attacks_table, "agreement": agreement_table,
 }  # fmt: skip
 
