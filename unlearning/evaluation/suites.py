@@ -16,7 +16,6 @@ is done by `suites_run`.
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,11 +102,9 @@ COLUMN = 2.1  # what a column costs, as a share of a model: notes are read, the 
 
 def attacks(suite: str) -> dict[str, Any]:
     """The attacks of a suite: id → entry of `attacks.ATTACKS`, in its order."""
-    try:
-        table = importlib.import_module("unlearning.evaluation.attacks").ATTACKS
-    except ModuleNotFoundError:
-        return {}
-    return {name: attack for name, attack in table.items() if suite in getattr(attack, "suites", ("full",))}
+    from unlearning.evaluation.attacks import ATTACKS
+
+    return {name: attack for name, attack in ATTACKS.items() if suite in attack.suites}
 
 
 def plan(suite: str) -> list[str]:
@@ -233,7 +230,7 @@ def _budget(of: Path, suite: str, columns: int) -> dict[str, Any]:
             each += part.written.get(suite, 0) / known.generate_tokens_per_s
             stages[name] = {"seconds": roles * each}
         else:
-            read = float(getattr(attacks(suite)[name], "tokens", 3000))
+            read = float(attacks(suite)[name].tokens)
             stages[name] = {"seconds": read / known.score_tokens_per_s}
     return {"stages": stages}
 
