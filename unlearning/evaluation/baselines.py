@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from unlearning.config import LabelSettings
+from unlearning.evaluation.familiarity import is_name
 from unlearning.evaluation.output_filter import OutputFilter
 from unlearning.methods.generic_labels import generic_logits
 from unlearning.models.encoding import encode_prompt
@@ -75,7 +76,7 @@ def with_baselines(
         model_of: Gives the model of a role, as `Family.role`.
         tokenizer: Of the models.
         dictionary: The anchors that the filter blocks.
-        topic: What the note forbids, as in "Alice in Wonderland".
+        topic: What the note forbids, as in "Alice in Wonderland"; where that is no title, the first names stand in.
         label: α, margin and kind of logits of the formula; the default settings if None.
     """
     chosen, blocked = label or LabelSettings(), OutputFilter(dictionary, tokenizer)
@@ -87,7 +88,7 @@ def with_baselines(
         elif role in BASELINES:
             with model_of("baseline") as model:
                 if role == "prompted":
-                    yield PromptedModel(model, tokenizer, NOTE.format(topic=topic))
+                    yield PromptedModel(model, tokenizer, NOTE.format(topic=_named(topic, dictionary)))
                 else:
                     yield FilteredModel(model, blocked)
         else:
@@ -95,6 +96,15 @@ def with_baselines(
                 yield model
 
     return extended
+
+
+def _named(topic: str, dictionary: Dictionary) -> str:
+    """The topic, or "the story of A, B and C" where it is a placeholder."""
+    topic = " ".join(topic.split())
+    if topic.lower() not in ("", "text", "pasted text", "untitled"):
+        return topic[:80]
+    names = [anchor.term for anchor in dictionary.enabled() if is_name(anchor)][:3]
+    return "the story of " + " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 class _Outside:
