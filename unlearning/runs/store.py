@@ -14,6 +14,7 @@
         hardware.json   device, number format, threads and passes, as its first attempt chose them
         passes.json     most blocks in a pass, since memory ran out
         more.json       further fine-tuning steps asked for after the end
+        processes.json  how many processes work on it, where it is not one
         events.jsonl    what it told;   output.log   what its process printed
         stages/*/       each stage's artefacts; its stage.json last
         summary.json    the few figures that lists show
