@@ -14,6 +14,7 @@ from unlearning.evaluation import recorded
 from unlearning.methods.examples import StoredExamples
 from unlearning.models.generation import generate
 from unlearning.text.translation import Mask
+from unlearning.training import snapshots
 from unlearning.training.stages import open_roles
 from unlearning.ui import asking, inspector, nexts, plots, writing
 from unlearning.ui.asking import Wishes
@@ -146,7 +147,18 @@ def test_pinned_token_of_a_watched_prompt_has_its_curve(finished, host):
     found = asking.say_next(host, finished, f"Before that. {curve.prompt}", curve.target, job())
     assert found["curve"]["recorded"] and found["curve"]["points"] == curve.points
     other = asking.say_next(host, finished, "Something else that was", " never", job())
-    assert not other["curve"]["recorded"] and len(other["curve"]["points"]) == 2
+    assert other["curve"]["note"].startswith("Measured just now") and len(other["curve"]["points"]) > 2
+
+
+def test_a_run_that_kept_no_step_shows_the_two_ends_and_says_so(finished, host):
+    kept, away = finished / snapshots.PLACE, finished / "away"
+    kept.rename(away)
+    try:
+        found = asking.say_next(host, finished, "Something else that was", " never", job())
+    finally:
+        away.rename(kept)
+    assert not found["curve"]["recorded"] and len(found["curve"]["points"]) == 2
+    assert "not recorded" in found["curve"]["note"]
 
 
 def test_strip_of_a_run_compares_before_and_after(finished, host):
