@@ -388,3 +388,19 @@ def test_own_predictions_are_the_models_own(tokenizer):
         top = probs.topk(5)
         assert (np.sort(example.target_ids) == np.sort(top.indices.numpy())).all(), text
         np.testing.assert_allclose(example.target_probs, top.values.numpy(), atol=2e-3)
+
+
+
+def test_positions_where_the_model_is_sure_count_more(monkeypatch):
+    tokenizer = byte_level_bpe()
+    model, _ = models(tokenizer)
+    (plain,) = own_predictions(TEXTS[:1], tokenizer, role(model), 5)
+    surest = plain.target_probs.max(axis=1)
+    monkeypatch.setattr(generic_labels, "SURE", float(np.median(surest)))  # a random model is never sure of much
+    (found,) = own_predictions(TEXTS[:1], tokenizer, role(model), 5, sure=3)
+    sure = surest >= np.median(surest)
+    assert 0 < sure.sum() < len(sure)
+    expected = [row for row in range(len(sure)) for _ in range(3 if sure[row] else 1)]
+    np.testing.assert_array_equal(found.positions, plain.positions[expected])
+    np.testing.assert_array_equal(found.target_ids, plain.target_ids[expected])
+    np.testing.assert_array_equal(found.target_probs, plain.target_probs[expected])

@@ -15,7 +15,7 @@ from unlearning.errors import LossNotFiniteError
 from unlearning.methods.examples import Example, next_token_example
 from unlearning.models.adapters import AdapterFamily
 from unlearning.training.checkpoints import newest_step
-from unlearning.training.loop import Term, blocks_of_step, count_steps, learning_rate, train
+from unlearning.training.loop import Term, _passes, blocks_of_step, count_steps, learning_rate, train
 
 GENERATOR = np.random.default_rng(0)
 EXAMPLES = [next_token_example(GENERATOR.integers(3, 300, int(size)).tolist()) for size in (12, 20, 7, 16, 9)]
@@ -157,3 +157,11 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt():
 def test_training_lowers_the_loss_of_both_terms():
     losses, _ = run(family().create("unlearned"), TrainSettings(epochs=12, learning_rate=2e-2, batch_blocks=5))
     assert losses[-1][1] < 0.7 * losses[0][1]
+
+
+def test_pieces_fill_a_pass_as_blocks_do():
+    blocks, pieces = [object() for _ in range(4)], [object() for _ in range(24)]
+    terms = [Term("generic", blocks, blocks=2), Term("retain", pieces, 1.0, blocks=12, a_block=6)]
+    sizes = [(index, len(examples)) for index, examples in _passes(0, terms, 2, seed=0)]
+    assert sizes == [(0, 2), (1, 12)]
+    assert [(index, len(group)) for index, group in _passes(0, terms, 1, seed=0)] == [(0, 1), (0, 1), (1, 6), (1, 6)]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Role = Callable[[], AbstractContextManager[Any]]  # `with role() as model:`
 
 NO_ANCHORS = Dictionary(())
+SURE = 0.4  # probability of the likeliest next token from which a model counts as sure of it
 
 
 def generic_logits(
@@ -198,11 +199,19 @@ def own_predictions(
     report_block: Callable[[int], None] = lambda done: None,
     first: int = 0,
     every: int = 1,
+    sure: int = 1,
 ) -> Iterator[Example]:
-    """The k likeliest next tokens of a model at every position of its own input: what the retain term keeps."""
+    """The k likeliest next tokens of a model at every position of its own input: what the retain term keeps.
+
+    Args as for `label_blocks`, and `sure`: how many times a position is listed where the model is sure (`SURE`).
+    Most positions of prose are open, so that their mean hardly notices when the few that hold a fact are lost.
+    """
     settings = LabelSettings(use_anchors=False, use_reinforced=False, top_k=top_k, logits="raw")
     rest = (batch_blocks, False, report_block, first, every)
-    return label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, *rest)
+    for example in label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, *rest):
+        times = np.where(example.target_probs.max(axis=1, initial=0) >= SURE, sure, 1)
+        rows = np.repeat(np.arange(len(times)), times)
+        yield Example(example.ids, example.positions[rows], example.target_ids[rows], example.target_probs[rows])
 
 
 @dataclass

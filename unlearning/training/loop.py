@@ -39,12 +39,14 @@ class Term:
         examples: What it trains on.
         weight: Its factor in the loss.
         blocks: Examples of it in one optimiser step.
+        a_block: Examples that take the room of one block in a forward pass: more than one where they are pieces.
     """
 
     name: str
     examples: Sequence[Example]
     weight: float = 1.0
     blocks: int = 4
+    a_block: int = 1
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,8 @@ def _passes(step: int, terms: Sequence[Term], pass_blocks: int, seed: int) -> li
     passes = []
     for index, term in enumerate(terms):
         examples = blocks_of_step(step, term, term.blocks, seed, wrap=index > 0)
-        passes += [(index, examples[start : start + pass_blocks]) for start in range(0, len(examples), pass_blocks)]
+        size = pass_blocks * term.a_block
+        passes += [(index, examples[start : start + size]) for start in range(0, len(examples), size)]
     return passes
 
 

@@ -118,9 +118,13 @@ class Work:
 
     @cached_property
     def retain_blocks(self) -> list[str]:
-        path = self.folder / "retain.txt"
+        return self.retain_pieces(1)
+
+    def retain_pieces(self, pieces: int) -> list[str]:
+        """The retain text in pieces, so many to a block."""
+        path, most = self.folder / "retain.txt", max(8, self.block_tokens // pieces)
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return [b.text for b in cut_blocks(text, self.family.tokenizer, self.block_tokens)] if text else []
+        return [b.text for b in cut_blocks(text, self.family.tokenizer, most)] if text else []
 
 
 def plan(settings: Settings) -> list[str]:
@@ -408,7 +412,9 @@ def _train(
     folder, role = work.stage_folder(stage), PRODUCT[stage]
     terms = [term]
     if (folder / "retain").is_dir():
-        terms.append(Term("retain", StoredExamples(folder / "retain"), settings.retain_weight, settings.retain_blocks))
+        pieces = settings.retain_pieces
+        retain = StoredExamples(folder / "retain")
+        terms.append(Term("retain", retain, settings.retain_weight, settings.retain_blocks * pieces, pieces))
     _seed(f"{work.settings.seed}/{stage}")
     outcome: Outcome = train(
         work.family.create(role), terms, settings,
@@ -459,8 +465,8 @@ def _retained(work: Work, settings: TrainSettings, blocks: int, extra: int = 0) 
     """The unrelated prose that a stage is to stay close on: no more of it, evenly spread, than its steps will read."""
     if not (settings.retain_weight and settings.retain_blocks):
         return []
-    texts = work.retain_blocks
-    wanted = min(len(texts), (count_steps(blocks, settings) + extra) * settings.retain_blocks)
+    texts = work.retain_pieces(settings.retain_pieces)
+    wanted = min(len(texts), (count_steps(blocks, settings) + extra) * settings.retain_blocks * settings.retain_pieces)
     return [texts[index * len(texts) // wanted] for index in range(wanted)]
 
 
@@ -470,10 +476,11 @@ def _save_retained(
     """Store what `role` predicts on the retain text, for the retain term of `stage`."""
     if not texts:
         return
-    batch = work.pass_blocks(settings)
+    batch = work.pass_blocks(settings) * settings.retain_pieces
     kept = partial(
         own_predictions,
         texts, work.family.tokenizer, partial(work.family.role, role), work.settings.label.top_k, batch, progress,
+        sure=settings.retain_sure,
     )  # fmt: skip
     _store(work, work.stage_folder(stage) / "retain", kept, texts, batch, progress)
 
