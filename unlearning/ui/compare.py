@@ -77,7 +77,7 @@ def _component(context: Context, name: str, elem_id: str = "", drops: bool = Fal
 def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
     with gr.Row(elem_classes="ask-row"):
         prompt = gr.Textbox(
-            label="How does it go on?", lines=2, max_lines=6, elem_id="prompt", scale=5,
+            label="How does it go on?", lines=1, max_lines=6, elem_id="prompt", scale=5,
             placeholder="The beginning of a sentence. Enter asks all models at once.",
         )  # fmt: skip
         write = gr.Button("Let them go on", variant="primary", elem_id="write", scale=0, min_width=170)
