@@ -21,7 +21,7 @@ from unlearning.evaluation import attack_prompts, relearning, sampling
 from unlearning.evaluation.adapter_scale import scaled_probes
 from unlearning.evaluation.attack_prompts import Way
 from unlearning.evaluation.attack_questions import PROBES, probe_figures, probes_of, stop_if
-from unlearning.evaluation.attack_results import recovered, said, values_of
+from unlearning.evaluation.attack_results import KNOWING, recovered, said, shown, values_of
 from unlearning.evaluation.baselines import ModelOf
 from unlearning.evaluation.lens import lens_by_layer
 from unlearning.evaluation.measure import MeasureInputs
@@ -151,8 +151,11 @@ def _finished(
 
 
 def _strength(role: str, attacked: Mapping[str, Sequence[float]], plain: Mapping[str, Sequence[float]]) -> float:
-    gain = recovered(role, attacked, plain) if "baseline" in attacked else None
-    return gain.value if gain else sum(attacked[role]) / len(attacked[role])
+    """What a way gets out of a role; least where not even the baseline answers when asked like this."""
+    if role in KNOWING or "baseline" not in attacked:
+        return sum(attacked[role]) / len(attacked[role])
+    gain = recovered(role, attacked, plain) if shown(role, attacked) is not None else None
+    return gain.value if gain else -1.0
 
 
 def outcome(name: str, values: Mapping[str, Mapping[str, Any]], **more: Any) -> dict[str, Any]:
