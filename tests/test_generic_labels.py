@@ -34,7 +34,8 @@ ANCHORS = Dictionary((
 
 TEXTS = [
     "Marigold Finch lived in Copper Lane. Finch and Marigold met the keeper; the keeper saw Marigold Finch.",
-    "The Grey Wanderer turned. Marigold Finch Finch Marigold was raining when the Grey Wanderer 🐇 answered the keeper's lamp.",
+    "The Grey Wanderer turned. Marigold Finch Finch Marigold was raining when the Grey Wanderer 🐇 answered the"
+    " keeper's lamp.",
     "There is no anchor in this one, only a lighthouse and a boat.",
     "keeper keeper",
 ]
@@ -44,7 +45,9 @@ PAPER = LabelSettings(
 )
 
 
-def reference_labels(text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0, forbid=False):
+def reference_labels(
+    text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0, forbid=False
+):
     """Label for each position (or None), straight from WHP's Algorithm 1: one position at a time.
 
     Returns [(position, probabilities over the vocabulary)].
@@ -154,7 +157,11 @@ def reference_place(i, ids, offsets, target_ids, target_offsets, edges):
         # The next token is a part of the same character: the whole character must stand there in the same tokens.
         last = next(t for t in range(i, len(ids)) if t + 1 == len(ids) or offsets[t + 1][0] >= offsets[t][1])
         end = reference_place(last, ids, offsets, target_ids, target_offsets, edges)
-        first = max(t for t in range(last + 1) if t == 0 or offsets[t][0] >= offsets[t - 1][1] and offsets[t][0] < offsets[last][1] and t <= i)
+        first = max(
+            t
+            for t in range(last + 1)
+            if t == 0 or (offsets[t][0] >= offsets[t - 1][1] and offsets[t][0] < offsets[last][1] and t <= i)
+        )
         if end is None or ids[first : last + 1] != target_ids[end - (last - first) : end + 1]:
             return None
         return end - (last - i)
@@ -178,7 +185,9 @@ def models(tokenizer):
 def build(tokenizer, settings, dictionary=ANCHORS, texts=TEXTS, batch=2, **more):
     baseline, reinforced = models(tokenizer)
     return list(
-        label_blocks(texts, dictionary, tokenizer, role(baseline), role(reinforced), settings, batch_blocks=batch, **more)
+        label_blocks(
+            texts, dictionary, tokenizer, role(baseline), role(reinforced), settings, batch_blocks=batch, **more
+        )
     )
 
 
@@ -206,7 +215,8 @@ def test_equals_the_slow_reference_at_every_position(tokenizer, case):
     for text, example in zip(TEXTS, build(tokenizer, settings), strict=True):
         expected = reference_labels(
             text, ANCHORS, tokenizer, baseline, reinforced if settings.use_reinforced else None,
-            settings.alpha, settings.logits == "centred", settings.inner_alignment, settings.margin, settings.forbid_anchors,
+            settings.alpha, settings.logits == "centred", settings.inner_alignment, settings.margin,
+            settings.forbid_anchors,
         )  # fmt: skip
         assert list(example.positions) == [i for i, _ in expected]
         for row, (_, probs) in enumerate(expected):
@@ -302,7 +312,9 @@ def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokeni
     baseline, reinforced = models(tokenizer)
     (example,) = build(tokenizer, LabelSettings(top_k=1000), texts=TEXTS[:1])
     with torch.inference_mode():
-        expected = reference_labels(TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", margin=0.5, forbid=True)
+        expected = reference_labels(
+            TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", margin=0.5, forbid=True
+        )
     differences = [
         abs(float(probs[int(token)]) - float(p))
         for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)
@@ -388,7 +400,6 @@ def test_own_predictions_are_the_models_own(tokenizer):
         top = probs.topk(5)
         assert (np.sort(example.target_ids) == np.sort(top.indices.numpy())).all(), text
         np.testing.assert_allclose(example.target_probs, top.values.numpy(), atol=2e-3)
-
 
 
 def test_positions_where_the_model_is_sure_count_more(monkeypatch):

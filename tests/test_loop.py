@@ -93,7 +93,9 @@ def test_the_loss_is_the_mean_over_all_targets_of_the_step():
     with torch.inference_mode():
         losses = [
             torch.nn.functional.cross_entropy(
-                model(torch.as_tensor(e.ids)[None].long()).logits[0, :-1], torch.as_tensor(e.ids[1:]).long(), reduction="none"
+                model(torch.as_tensor(e.ids)[None].long()).logits[0, :-1],
+                torch.as_tensor(e.ids[1:]).long(),
+                reduction="none",
             )
             for e in EXAMPLES
         ]
@@ -148,7 +150,9 @@ def test_extra_steps_go_on_from_the_end(tmp_path):
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt():
     model = family().create("unlearned")
     before = weights(model)
-    bad = Example(EXAMPLES[0].ids, np.asarray([0], np.int32), np.asarray([[5]], np.int32), np.asarray([[np.inf]], np.float16))
+    bad = Example(
+        EXAMPLES[0].ids, np.asarray([0], np.int32), np.asarray([[5]], np.int32), np.asarray([[np.inf]], np.float16)
+    )
     with pytest.raises(LossNotFiniteError, match="learning_rate"):
         run(model, terms=[Term("text", [bad])])
     assert all(torch.equal(weight, before[name]) for name, weight in weights(model).items())

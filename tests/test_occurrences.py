@@ -304,7 +304,7 @@ def test_a_megabyte_with_500_anchors_takes_about_a_second() -> None:
     capitalised = [word.capitalize() for word in words[:500]]
     terms = [
         *capitalised[:300],
-        *(" ".join(pair) for pair in zip(capitalised[300:400], capitalised[400:])),
+        *(" ".join(pair) for pair in zip(capitalised[300:400], capitalised[400:], strict=False)),
         *words[500:600],
     ]
     text = " ".join(generator.choices(words + capitalised, k=160_000))

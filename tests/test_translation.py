@@ -16,7 +16,21 @@ from unlearning.text.translation import Encoded, Mask, draw_translations, positi
 
 TOKENIZERS = {"bytes": byte_level_bpe, "metaspace": metaspace_unigram, "wordpiece": wordpiece}
 
-WORDS = ["Alice", "White Rabbit", "Rabbit", "Ron", "Ronald", "the", "keeper's", "boat,", "🐇", "e\u0301tude", "\u05e9\u05dc", "\n\n", "—"]
+WORDS = [
+    "Alice",
+    "White Rabbit",
+    "Rabbit",
+    "Ron",
+    "Ronald",
+    "the",
+    "keeper's",
+    "boat,",
+    "🐇",
+    "e\u0301tude",
+    "\u05e9\u05dc",
+    "\n\n",
+    "—",
+]
 ANCHORS = [
     Anchor("Alice", ("Clara", "Ann of the Hill")),
     Anchor("White Rabbit", ("Grey Badger",)),
@@ -27,7 +41,9 @@ ANCHORS = [
 ]
 
 texts = st.lists(st.sampled_from(WORDS) | st.text(max_size=6), max_size=25).map(" ".join)
-dictionaries = st.lists(st.sampled_from(ANCHORS), unique=True, max_size=len(ANCHORS)).map(lambda a: Dictionary(tuple(a)))
+dictionaries = st.lists(st.sampled_from(ANCHORS), unique=True, max_size=len(ANCHORS)).map(
+    lambda a: Dictionary(tuple(a))
+)
 
 
 def mapped(text, dictionary, tokenizer, inner="none", choice=None):

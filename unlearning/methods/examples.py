@@ -81,8 +81,8 @@ def collate(examples: Sequence[Example], device: Any = "cpu") -> Batch:
         target_ids.append(np.pad(example.target_ids.astype(np.int64), padding))
         target_probs.append(np.pad(example.target_probs.astype(np.float32), padding))
     arrays = (ids, np.concatenate(rows), np.concatenate(target_ids), np.concatenate(target_probs))
-    tensors = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
-    return Batch(*tensors, tokens=sum(len(example.ids) for example in examples))
+    block_ids, flat, candidates, probs = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
+    return Batch(block_ids, flat, candidates, probs, sum(len(example.ids) for example in examples))
 
 
 def save_examples(

@@ -91,7 +91,7 @@ def chunked_cross_entropy(
             total = hidden.new_zeros((), dtype=torch.float32)
             gradients = [torch.zeros_like(weight) for weight in parameters]
             hidden_gradient = torch.empty_like(hidden)
-            for rows in chunks(len(hidden), vocabulary, chunk_floats):
+            for rows in chunks(len(hidden), vocabulary, at_once):
                 with torch.enable_grad():
                     part = hidden[rows].detach().requires_grad_()
                     loss = cross_entropy(head(part), target_ids[rows], target_probs[rows])
@@ -104,16 +104,16 @@ def chunked_cross_entropy(
             return total
 
         @staticmethod
-        def backward(ctx: Any, upstream: torch.Tensor) -> Any:  # type: ignore[override]
+        def backward(ctx: Any, upstream: torch.Tensor) -> Any:
             return tuple((upstream * gradient).to(gradient.dtype) for gradient in ctx.saved_tensors)
 
     vocabulary = _width_of(head, hidden)
-    chunk_floats = chunk_floats or floats_at_once(hidden.device)
+    at_once = chunk_floats or floats_at_once(hidden.device)
     if torch.is_grad_enabled() and (hidden.requires_grad or parameters):
-        return Chunked.apply(hidden, *parameters)  # type: ignore[no-untyped-call, no-any-return]
+        return Chunked.apply(hidden, *parameters)
     losses = [
         cross_entropy(head(hidden[rows]), target_ids[rows], target_probs[rows])
-        for rows in chunks(len(hidden), vocabulary, chunk_floats)
+        for rows in chunks(len(hidden), vocabulary, at_once)
     ]
     return sum(losses, start=hidden.new_zeros((), dtype=torch.float32))
 

@@ -86,7 +86,7 @@ def _in_float(projection: Any) -> Head:
     def project(hidden: torch.Tensor) -> torch.Tensor:
         weight = projection.weight.detach()
         if weight.dtype == torch.float32:
-            return projection(hidden.float())  # type: ignore[no-any-return]
+            return projection(hidden.float())
         rows = hidden.to(weight.dtype).reshape(-1, hidden.shape[-1])  # [n, width]
         rounded = rows @ weight.T
         logits = torch.addmm(rounded, rows, weight.T, beta=-1).float().add_(rounded)

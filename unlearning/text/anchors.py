@@ -156,7 +156,7 @@ def _json_rows(text: str) -> Iterator[Anchor]:
 
 
 def _json_anchor(fields: dict[str, Any], row: str, form: str) -> Anchor:
-    types = dict(zip(COLUMNS, (str, list, str, bool, str)))
+    types = dict(zip(COLUMNS, (str, list, str, bool, str), strict=False))
     for name, value in fields.items():
         if name not in types:
             raise AnchorError(f"Anchor row {row} has the unknown field {short(name)}.", f"Known: {', '.join(COLUMNS)}.")

@@ -50,7 +50,7 @@ def _named_cells(columns: list[str], cells: list[str], row: int, line: int) -> t
     if surplus := "".join(cells[len(columns) :]).strip():
         message = f"Anchor row {row} (line {line}) has more cells than there are columns: {short(surplus)}."
         raise AnchorError(message, "Put a cell that holds the separator into double quotes.")
-    return f"{row} (line {line})", dict(zip(columns, cells))
+    return f"{row} (line {line})", dict(zip(columns, cells, strict=False))
 
 
 def _header(text: str, known: Sequence[str], required: Sequence[str]) -> tuple[str, list[str]]:

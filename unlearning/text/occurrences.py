@@ -93,7 +93,7 @@ def render_translation(occurrence: Occurrence, anchor: Anchor, translation: str)
     new = _capitals_like(found, form, new)
     gaps, words = re.findall(r"\s+", occurrence.text), new.split()
     if len(words) == len(gaps) + 1:
-        return words[0] + "".join(gap + word for gap, word in zip(gaps, words[1:]))
+        return words[0] + "".join(gap + word for gap, word in zip(gaps, words[1:], strict=False))
     return new
 
 

@@ -207,7 +207,8 @@ def complete(
 def again(context: Context, where: Where, *asked: Any) -> tuple[Any, ...]:
     """The same with other dice."""
     seed = int(asked[-1] or 0) + 1
-    return seed, *complete(context, where, *asked[:-1], seed)
+    prompt, roles, other, tokens, temperature, _ = asked
+    return seed, *complete(context, where, prompt, roles, other, tokens, temperature, seed)
 
 
 def _from_elsewhere(context: Context) -> Any:

@@ -162,7 +162,7 @@ def table(
     chosen = dict.fromkeys(always)
     for probs in probabilities.values():
         chosen.update(dict.fromkeys(probs.topk(min(each, len(probs))).indices.tolist()))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "token": token_text(tokenizer, token, context),
             "id": token,

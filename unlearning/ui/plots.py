@@ -76,7 +76,10 @@ def _square() -> go.Figure:
         "type": "log", "range": [-6.2, 0.2], "tickvals": ticks,
         "ticktext": ["≤ 0.0001 %", "0.001 %", "0.01 %", "0.1 %", "1 %", "10 %", "100 %"],
     }  # fmt: skip
-    across = axis | {"ticktext": [text if i % 2 == 0 else "" for i, text in enumerate(axis["ticktext"])], "tickangle": 0}
+    across = axis | {
+        "ticktext": [text if i % 2 == 0 else "" for i, text in enumerate(axis["ticktext"])],
+        "tickangle": 0,
+    }
     figure.update_xaxes(title={"text": "probability before", "standoff": 12}, **across)
     figure.update_yaxes(title="after", **axis)
     figure.add_scatter(
