@@ -35,11 +35,12 @@ def test_what_counts_as_collapsed(found, collapsed):
 def test_the_setting_that_did_it_is_named_with_its_usual_value():
     changes = {"finetune.learning_rate": 0.05, "finetune.epochs": 12, "finetune.retain_weight": 0.0}
     said = warned(changes, unlearned=figures(0.1, 900.0))
+    rate, weight = make_settings().finetune.learning_rate, make_settings().finetune.retain_weight
     assert said == (
         "The unlearned model has collapsed: 10% of its completions are fluent (90% before) and the perplexity of "
-        "unrelated prose went from 20 to 900. Most likely because of finetune.learning_rate = 0.05 (usually 0.0005), "
-        "finetune.retain_weight = 0 (usually 3), finetune.epochs = 12 (usually 4): copy the run with "
-        "finetune.learning_rate = 0.0005."
+        f"unrelated prose went from 20 to 900. Most likely because of finetune.learning_rate = 0.05 (usually {rate:g}), "
+        f"finetune.retain_weight = 0 (usually {weight:g}), finetune.epochs = 12 (usually 4): copy the run with "
+        f"finetune.learning_rate = {rate:g}."
     )
 
 
@@ -60,7 +61,8 @@ def test_each_harsh_setting_is_found(changes, name):
 def test_gentle_settings_are_no_suspects():
     gentle = {"finetune.learning_rate": 1e-5, "finetune.epochs": 1, "finetune.retain_weight": 9.0, "label.alpha": 1}
     assert suspects(make_settings(changes=gentle), "finetune") == []
-    assert "half of finetune.learning_rate (0.0005)" in warned(unlearned=figures(0.0))
+    rate = make_settings().finetune.learning_rate
+    assert f"half of finetune.learning_rate ({rate:g})" in warned(unlearned=figures(0.0))
 
 
 def test_the_stage_that_broke_first_is_blamed():

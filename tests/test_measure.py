@@ -28,7 +28,7 @@ INPUTS = MeasureInputs(
     held_out=[],
     unrelated=["It was raining."],
 )
-SETTINGS = EvaluationSettings(completions=3, completion_tokens=6)
+SETTINGS = EvaluationSettings(completions=3, completion_tokens=6, temperature=0.0)
 
 
 def measured(seed=0, inputs=INPUTS, report=lambda kind, **fields: None):

@@ -172,13 +172,13 @@ class ReinforceSettings(TrainSettings):
 
 class FinetuneSettings(TrainSettings):
     epochs: int = Field(4, ge=1, le=100, description="Times through the blocks: more forgets more and costs more.")
-    learning_rate: float = Field(5e-4, gt=0, le=1, description="Step size of AdamW.")
+    learning_rate: float = Field(7.5e-4, gt=0, le=1, description="Step size of AdamW.")
     batch_blocks: int = Field(2, ge=1, le=4096, description="Blocks in one optimiser step. The paper: 128.")
     retain_weight: float = Field(
-        3.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL). The paper: 0."
+        2.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL). The paper: 0."
     )
     retain_blocks: int = Field(
-        2, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
+        1, ge=0, le=1024, description="Blocks of unrelated prose beside the blocks of each optimiser step."
     )
     retain_pieces: int = Field(
         6,
@@ -205,7 +205,12 @@ class EvaluationSettings(Section):
     watch: int = Field(8, ge=0, le=200, description="Prompts to watch while training runs (probes and controls, mixed).")
     completions: int = Field(20, ge=0, le=1000, description="Completions to write and grade.")
     completion_tokens: int = Field(40, ge=1, le=1000, description="New tokens in each completion.")
-    temperature: float = Field(0.0, ge=0, le=5, description="0 always takes the likeliest token.")
+    temperature: float = Field(
+        0.7,
+        ge=0,
+        le=5,
+        description="How freely completions are drawn (with the run's seed). 0 always takes the likeliest token, with which small models go round in circles whatever they know.",
+    )
 
 
 class Settings(Section):
