@@ -38,9 +38,9 @@ def test_the_setting_that_did_it_is_named_with_its_usual_value():
     rate, weight = make_settings().finetune.learning_rate, make_settings().finetune.retain_weight
     assert said == (
         "The unlearned model has collapsed: 10% of its completions are fluent (90% before) and the perplexity of "
-        f"unrelated prose went from 20 to 900. Most likely because of finetune.learning_rate = 0.05 (usually {rate:g}), "
-        f"finetune.retain_weight = 0 (usually {weight:g}), finetune.epochs = 12 (usually 4): copy the run with "
-        f"finetune.learning_rate = {rate:g}."
+        "unrelated prose went from 20 to 900. Most likely because of finetune.learning_rate = 0.05 "
+        f"(usually {rate:g}), finetune.retain_weight = 0 (usually {weight:g}), "
+        f"finetune.epochs = 12 (usually 4): copy the run with finetune.learning_rate = {rate:g}."
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 import zlib
@@ -298,7 +299,8 @@ def _label(work: Work) -> dict[str, Any]:
     settings, folder = work.settings, work.stage_folder("label")
     blocks = [block.text for block in work.blocks[0]]
     retain = _retained(work, settings.finetune, len(blocks), extra_steps(work.folder))
-    progress = _Progress(work, "label", len(blocks) + len(retain))
+    passes = settings.label.draws + settings.label.use_reinforced + (settings.finetune.where == "changed")
+    progress = _Progress(work, "label", len(blocks), passes, len(retain), settings.finetune.retain_pieces)
     batch = work.pass_blocks(settings.finetune)
     labels = partial(
         label_blocks, blocks, work.dictionary, work.family.tokenizer,
@@ -309,7 +311,11 @@ def _label(work: Work) -> dict[str, Any]:
     progress.before = len(blocks)
     _save_retained(work, "finetune", retain, "baseline", settings.finetune, progress)
     labelled = sum(len(example.positions) for example in StoredExamples(folder / "labels"))
-    return {"blocks": len(blocks), "labelled": labelled, "retain_blocks": len(retain)}
+    return {
+        "blocks": len(blocks),
+        "labelled": labelled,
+        "retain_blocks": math.ceil(len(retain) / settings.finetune.retain_pieces),
+    }
 
 
 def _finetune(work: Work) -> dict[str, Any]:
@@ -533,22 +539,41 @@ def _watch(work: Work) -> Callable[[int, int], None]:
 
 
 class _Progress:
-    """Turns "blocks done" into step events with time left, and a request to stop into an end."""
+    """Turns "so many are done" into step events with time left, and a request to stop into an end.
 
-    def __init__(self, work: Work, stage: str, blocks: int) -> None:
-        self.work, self.stage, self.blocks, self.before, self.began = work, stage, blocks, 0, time.monotonic()
-        self.first = 0
+    Args:
+        blocks: Blocks to do, each read in `passes` passes.
+        pieces: Then so many pieces of retain text, of which `a_block` are read like one block.
+    """
 
-    def kept(self, blocks: int) -> None:
+    def __init__(self, work: Work, stage: str, blocks: int, passes: int = 1, pieces: int = 0, a_block: int = 1) -> None:
+        self.work, self.stage, self.blocks, self.passes = work, stage, blocks, passes
+        self.pieces, self.a_block = pieces, a_block
+        self.before = self.first = 0
+        self.began = time.monotonic()
+
+    def kept(self, done: int) -> None:
         """So many of them were done by an earlier attempt."""
-        self.first += blocks
+        self.first += done
 
     def __call__(self, done: int) -> None:
         done += self.before
-        seconds_left = (time.monotonic() - self.began) / (done - self.first) * (self.blocks - done)
-        self.work.report("step", stage=self.stage, step=done, steps=self.blocks, seconds_left=seconds_left)
+        spent, left = (
+            self._read(done) - self._read(self.first),
+            self._read(self.blocks + self.pieces) - self._read(done),
+        )
+        seconds_left = (time.monotonic() - self.began) / spent * left
+        step, steps = self._in_blocks(done), self._in_blocks(self.blocks + self.pieces)
+        self.work.report("step", stage=self.stage, step=step, steps=steps, seconds_left=seconds_left)
         if self.work.should_stop():
             raise Stopped
+
+    def _read(self, done: int) -> float:
+        """Blocks read for so many."""
+        return min(done, self.blocks) * self.passes + max(0, done - self.blocks) / self.a_block
+
+    def _in_blocks(self, done: int) -> int:
+        return min(done, self.blocks) + math.ceil(max(0, done - self.blocks) / self.a_block)
 
 
 def _unrelated(work: Work) -> list[str]:
