@@ -74,7 +74,7 @@ def attack(name, family, blocked, inputs):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["paraphrase", "context", "role_play", "already_know", "language"])
+@pytest.mark.parametrize("name", ["paraphrase", "gaps", "context", "role_play", "already_know", "language"])
 def test_a_filter_that_knows_the_questions_is_got_around(name, family):
     inputs = inputs_of()
     found = attack(name, family, KnownQuestions(inputs.probes, family.tokenizer), inputs)
