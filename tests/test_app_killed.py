@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 from gradio_client import Client
 from runs_for_tests import ROOT, processes_of, wait_until
@@ -37,8 +39,9 @@ def start_app(tmp_path):
 
     yield start
     for process in started + processes_of(tmp_path / "workspace"):
-        process.kill()
-        process.wait(timeout=20)
+        with suppress(psutil.NoSuchProcess):  # one that ends by itself, between the listing and the signal
+            process.kill()
+            process.wait(timeout=20)
 
 
 def answers(address):

@@ -76,7 +76,7 @@ def test_the_commands_are_those_promised():
     words = {path[0] for path, _ in commands()}
     assert words == {
         "demo", "teach", "anchors", "unlearn", "evaluate", "complete", "probe", "export", "ablation", "runs", "models",
-        "benchmarks",
+        "bench", "benchmarks",
     }  # fmt: skip
     assert {path[1] for path, _ in commands() if path[0] == "anchors"} == {"propose", "check", "convert"}
 

@@ -35,7 +35,7 @@ READERS = {"lxml", "pypdf", "wordfreq"}  # a module that does nothing else may i
 
 
 def part_of(path):
-    """"text" for unlearning/text/blocks.py, "cli" for unlearning/cli.py."""
+    """ "text" for unlearning/text/blocks.py, "cli" for unlearning/cli.py."""
     first = path.relative_to(PACKAGE).parts[0]
     return first.removesuffix(".py")
 

@@ -7,13 +7,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_llama
+from tiny_models import tiny_gemma3, tiny_llama
 from tokenizers_for_tests import byte_level_bpe
 
 from unlearning.config import TrainSettings
 from unlearning.errors import LossNotFiniteError
 from unlearning.methods.examples import Example, next_token_example
 from unlearning.models.adapters import AdapterFamily
+from unlearning.models.attention import SHORT_TOKENS, attention_for_training
 from unlearning.training.checkpoints import newest_step
 from unlearning.training.loop import Term, _passes, blocks_of_step, count_steps, learning_rate, train
 
@@ -169,3 +170,20 @@ def test_pieces_fill_a_pass_as_blocks_do():
     sizes = [(index, len(examples)) for index, examples in _passes(0, terms, 2, seed=0)]
     assert sizes == [(0, 2), (1, 12)]
     assert [(index, len(group)) for index, group in _passes(0, terms, 1, seed=0)] == [(0, 1), (0, 1), (1, 6), (1, 6)]
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gemma3])
+def test_attention_written_out_for_training_gives_the_same_gradients(make):
+    model, ids = make(byte_level_bpe()).train(), torch.arange(24).reshape(2, 12) % 50
+    model.requires_grad_(True)
+    gradients = []
+    for dtype in ("float32", "bfloat16"):  # only the second asks for it; the weights stay in float32
+        model.zero_grad()
+        with attention_for_training(model, dtype, 12):
+            assert model.config._attn_implementation == {"float32": "sdpa", "bfloat16": "eager"}[dtype]
+            model(ids).logits.square().mean().backward()
+        gradients.append([weight.grad.clone() for weight in model.parameters()])
+    assert model.config._attn_implementation == "sdpa"
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
+    with attention_for_training(model, "bfloat16", SHORT_TOKENS + 1):
+        assert model.config._attn_implementation == "sdpa"

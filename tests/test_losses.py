@@ -10,7 +10,13 @@ from tokenizers_for_tests import byte_level_bpe
 
 from unlearning.errors import RunDamagedError
 from unlearning.methods.examples import Example, StoredExamples, collate, next_token_example, save_examples
-from unlearning.methods.losses import batch_cross_entropy, chunked_cross_entropy, cross_entropy, target_entropy
+from unlearning.methods.losses import (
+    batch_cross_entropy,
+    chunked_cross_entropy,
+    cross_entropy,
+    cross_entropy_gradient,
+    target_entropy,
+)
 
 
 def example(time=9, positions=(0, 3, 7), k=4, vocabulary=50, seed=0):
@@ -62,11 +68,45 @@ def test_chunks_change_neither_loss_nor_gradients(chunk_floats):
     ids, probs = torch.randint(0, 50, (7, 3)), torch.rand(7, 3)
     whole = cross_entropy(head(hidden), ids, probs)
     wanted = torch.autograd.grad(2 * whole, [hidden, head.weight])
-    loss = chunked_cross_entropy(hidden, head, [head.weight], ids, probs, chunk_floats)
+    loss = chunked_cross_entropy(hidden, head, [head.weight], ids, probs, None, chunk_floats)
     got = torch.autograd.grad(2 * loss, [hidden, head.weight])
     torch.testing.assert_close(loss, whole)
     for one, two in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("probs", [[[0.5, 0.3], [1.0, 0.0]], [[0.2, 0.0], [0.999, 1e-7]]])
+def test_the_gradient_worked_out_by_hand_is_that_of_automatic_differentiation(probs):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 9, dtype=torch.float32).mul_(3).requires_grad_()
+    ids, times = torch.tensor([[4, 1], [2, 0]]), torch.tensor([1.0, 3.0])
+    whole = cross_entropy(logits, ids, torch.tensor(probs), times)
+    whole.backward()
+    loss, gradient = cross_entropy_gradient(logits.detach(), ids, torch.tensor(probs), times)
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-6)
+    torch.testing.assert_close(gradient, logits.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_a_target_listed_three_times_is_predicted_once_and_counts_three_times():
+    one = example(9, (0, 3, 7))
+    rows = [0, 0, 0, 1, 2, 2]
+    thrice = Example(one.ids, one.positions[rows], one.target_ids[rows], one.target_probs[rows])
+    batch = collate([example(5, (), seed=1), thrice])
+    assert batch.times.tolist() == [3, 1, 2] and len(batch.rows) == 3
+    model = tiny_llama(byte_level_bpe()).train()
+    loss = batch_cross_entropy(model, batch)
+    assert loss.item() == pytest.approx(reference_loss(model, [thrice]).item(), rel=1e-5)
+    entropy = target_entropy(batch).item()
+    assert entropy == pytest.approx(sum(target_entropy(collate([one_row(one, row)])).item() for row in rows), rel=1e-5)
+
+
+def one_row(e, row):
+    return Example(e.ids, e.positions[[row]], e.target_ids[[row]], e.target_probs[[row]])
+
+
+def test_neighbours_with_different_targets_at_one_position_stay_apart():
+    one = example(9, (3, 3), seed=4)
+    assert collate([one]).times.tolist() == [1, 1]
 
 
 def test_cross_entropy_by_hand():

@@ -62,7 +62,8 @@ def come_to(folder, worker, stage):
 
 @pytest.mark.slow
 def test_killed_stopped_and_resumed_by_other_numbers_of_processes(tmp_path):
-    alone, folder = new_run(tmp_path, **SHORT), new_run(tmp_path, **SHORT)
+    long = SHORT | {"finetune.epochs": 16}  # so that the request to stop comes before the end
+    alone, folder = new_run(tmp_path, **long), new_run(tmp_path, **long)
     with EventWriter(alone) as report:
         assert stages.execute(alone, report)["state"] == "succeeded"
 
@@ -105,6 +106,8 @@ def test_who_was_killed_is_named_and_not_who_missed_it(tmp_path):
     assert together._status(folder, {0: 1, 2: -int(signal.SIGSEGV)}, 3)[1]["message"] == (
         "Process 3 of 3 ended by signal 11 (SIGSEGV)."
     )
+    assert together._status(folder, {0: -int(signal.SIGTERM), 1: -9}, 2)[1]["message"].startswith("Process 2 of 2 was")
+    assert together._status(folder, {0: -int(signal.SIGTERM), 1: 1}, 2)[1]["message"].startswith("Process 2 of 2 ended")
     assert together._status(folder, {1: together.ASKED_TO_END, 0: 1}, 2) == (together.ASKED_TO_END, {})
 
 

@@ -1,18 +1,18 @@
 """The command line: `python -m unlearning COMMAND`. What a person gets wrong is answered in one line.
 
-    demo        the shipped scenario from beginning to end, in minutes
-    teach       fine-tune a model on a text, so that it has something to forget
-    anchors     propose, check and convert dictionaries of a text's own expressions
-    unlearn     make a model forget a text: a new run, followed to its end
-    evaluate    what a run's models still know, what broke, and whether it comes back
-    benchmarks  the standard tests of general ability, before and after
-    bench       how fast each stage is on this machine
-    complete    what the models of a run say next, side by side
-    probe       how likely they find given words
-    export      an unlearned model to use elsewhere
-    ablation    the paper's ablation: reinforcement only, anchors only, both
-    runs        list, follow, stop, resume … runs
-    models      the models that can be fetched by name
+demo        the shipped scenario from beginning to end, in minutes
+teach       fine-tune a model on a text, so that it has something to forget
+anchors     propose, check and convert dictionaries of a text's own expressions
+unlearn     make a model forget a text: a new run, followed to its end
+evaluate    what a run's models still know, what broke, and whether it comes back
+benchmarks  the standard tests of general ability, before and after
+bench       how fast each stage is on this machine
+complete    what the models of a run say next, side by side
+probe       how likely they find given words
+export      an unlearned model to use elsewhere
+ablation    the paper's ablation: reinforcement only, anchors only, both
+runs        list, follow, stop, resume … runs
+models      the models that can be fetched by name
 """
 
 from __future__ import annotations

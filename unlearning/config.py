@@ -202,7 +202,9 @@ class EvaluationSettings(Section):
     every_steps: int = Field(
         5, ge=0, description="Measure the watched prompts every so many steps of fine-tuning. 0: only at the end."
     )
-    watch: int = Field(8, ge=0, le=200, description="Prompts to watch while training runs (probes and controls, mixed).")
+    watch: int = Field(
+        8, ge=0, le=200, description="Prompts to watch while training runs (probes and controls, mixed)."
+    )
     completions: int = Field(20, ge=0, le=1000, description="Completions to write and grade.")
     completion_tokens: int = Field(40, ge=1, le=1000, description="New tokens in each completion.")
     temperature: float = Field(

@@ -1,8 +1,8 @@
 """A run's model for use elsewhere: the adapter, the merged model, and a card that says what was done to it.
 
-    OUT/adapter/    peft's own format, small; needs the model that it was trained on
-    OUT/model/      weights with the adapter merged in, safetensors, tokenizer: loads with plain transformers
-    OUT/README.md   the model card
+OUT/adapter/    peft's own format, small; needs the model that it was trained on
+OUT/model/      weights with the adapter merged in, safetensors, tokenizer: loads with plain transformers
+OUT/README.md   the model card
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ looks whether its starter is still there, and the scheduler kills whole trees (`
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -71,10 +72,13 @@ def _threads_each(count: int) -> int:
 
 
 def _status(folder: Path, statuses: dict[int, int], count: int) -> tuple[int, Failure]:
-    """What the exit statuses of those that did not end well mean. Who was killed comes before who missed it."""
+    """What the exit statuses of those that did not end well mean. Who was killed comes before who missed it.
+
+    Last come those that torchrun itself ended, with SIGTERM, because another had died.
+    """
     if ASKED_TO_END in statuses.values():
         return ASKED_TO_END, {}
-    rank = min(statuses, key=lambda rank: (statuses[rank] >= 0, rank))
+    rank = min(statuses, key=lambda rank: (statuses[rank] == -signal.SIGTERM, statuses[rank] >= 0, rank))
     told = why_it_died(folder, statuses[rank])
     words = str(told["message"]).removeprefix("The worker ")
     which = f"Process {rank + 1} of {count}"

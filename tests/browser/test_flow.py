@@ -142,8 +142,8 @@ def test_strip_by_keyboard(page, site, run):
     page.locator("#any-text textarea").fill(f"Alice met the White Rabbit. {HOSTILE}")
     page.get_by_role("button", name="Read it with both").click()
     strip = page.locator("#compare-strip .strip-text")
-    expect(strip.locator("[role=option]").first).to_be_visible(timeout=SLOW)
-    assert strip.inner_text().startswith("Alice met the White Rabbit. <script>")
+    # the strip of the run's own passage may still stand there when the button has been pressed
+    expect(strip).to_contain_text("Alice met the White Rabbit. <script>", timeout=SLOW)
     strip.focus()
     for _ in range(4):
         page.keyboard.press("ArrowRight")
@@ -163,8 +163,7 @@ def test_a_thousand_tokens_are_drawn_in_time(page, site, run):
     page.get_by_role("tab", name="Read a text").click()
     page.locator("#any-text textarea").fill("Alice met the White Rabbit. " * 40)
     page.get_by_role("button", name="Read it with both").click()
-    expect(page.locator("#compare-strip [role=option]").first).to_be_visible(timeout=SLOW)
-    assert page.locator("#compare-strip .strip-text [role=option]").count() > 1000
+    expect(page.locator("#compare-strip .strip-text [role=option]").nth(1000)).to_be_attached(timeout=SLOW)
     repaint = """(measure) => new Promise((done) => {
         const select = document.querySelector('#compare-strip select');
         const began = performance.now();

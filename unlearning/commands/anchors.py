@@ -115,7 +115,7 @@ def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An anchor dictionary, .csv or .json.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write it, .csv or .json.")],
     clean_up: Annotated[
-        bool, typer.Option("--clean-up", help="Drop what the paper drops: \"X's\" of a term X, and compounds of terms.")
+        bool, typer.Option("--clean-up", help='Drop what the paper drops: "X\'s" of a term X, and compounds of terms.')
     ] = False,
 ) -> None:
     """Write a dictionary in the other format, lossless."""

@@ -219,9 +219,7 @@ def _anchors(run: Path) -> str:
     if not rows:
         return ""
     table = html_table(["anchor", "generic translations", "kind", ""], rows)
-    return (
-        f"<section><h2>Dictionary</h2><details><summary>{len(rows)} anchors</summary>{table}</details></section>"
-    )
+    return f"<section><h2>Dictionary</h2><details><summary>{len(rows)} anchors</summary>{table}</details></section>"
 
 
 def _settings(config: Mapping[str, Any]) -> str:

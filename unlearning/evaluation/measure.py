@@ -153,9 +153,7 @@ def add_fluency(model: Any, tokenizer: Any, by_role: dict[str, dict[str, Any]]) 
         completion["fluency"] = judge_fluency(completion["text"], fmean(own) if own else None).as_dict()
 
 
-def summarise(
-    by_role: Mapping[str, Mapping[str, Any]], attacks: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
+def summarise(by_role: Mapping[str, Mapping[str, Any]], attacks: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The before/after table and what follows from it.
 
     Args:

@@ -61,9 +61,7 @@ def questions_from_text(text: str, dictionary: Dictionary, count: int = 40) -> l
     return balanced(made)
 
 
-def make_questions(
-    text: str, endpoint: Endpoint, count: int = 60, *, report: Report | None = None
-) -> list[Question]:
+def make_questions(text: str, endpoint: Endpoint, count: int = 60, *, report: Report | None = None) -> list[Question]:
     """Questions written by a language model.
 
     Args:

@@ -28,9 +28,7 @@ OTHERWISE_ASKED = ("question_probability", "continuation_probability")  # where 
 CAVEAT = "This is what these prompts show; rephrased questions and other attacks may still bring it back."
 
 
-def verdicts(
-    metrics: Mapping[str, Figures], attacks: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, dict[str, Any]]:
+def verdicts(metrics: Mapping[str, Figures], attacks: Sequence[Mapping[str, Any]] = ()) -> dict[str, dict[str, Any]]:
     """Both verdicts on the role "unlearned" against "baseline" and, where there is one, "never_taught".
 
     Args:

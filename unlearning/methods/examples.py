@@ -33,7 +33,7 @@ class Example:
 
     Attributes:
         ids: Token ids, [time].
-        positions: Positions that have a target, [n].
+        positions: Positions that have a target, [n]; one that stands there several times counts as often.
         target_ids: Candidate next tokens at each of these, [n, k].
         target_probs: Their probabilities, [n, k]; what is missing to one is spread over all other tokens.
     """
@@ -59,30 +59,43 @@ class Batch:
     rows: torch.Tensor  # [n]
     target_ids: torch.Tensor  # [n, k]
     target_probs: torch.Tensor  # [n, k]
+    times: torch.Tensor  # how often each of them counts, [n]
     tokens: int  # without padding
-
-    @property
-    def targets(self) -> int:
-        return len(self.rows)
 
 
 def collate(examples: Sequence[Example], device: Any = "cpu") -> Batch:
-    """Pad on the right (causal attention never looks there) and stack. Absent candidates get probability 0."""
+    """Pad on the right (causal attention never looks there) and stack. Absent candidates get probability 0.
+
+    A target that is listed several times in a row is taken once, with how often: a prediction costs as much as ever
+    each time it is made.
+    """
     import torch
 
     time = max(len(example.ids) for example in examples)
     width = max(example.target_ids.shape[1] for example in examples)
     ids = np.zeros((len(examples), time), np.int64)
-    rows, target_ids, target_probs = [], [], []
+    columns: list[tuple[np.ndarray, ...]] = []
     for index, example in enumerate(examples):
         ids[index, : len(example.ids)] = example.ids
-        rows.append(index * time + example.positions.astype(np.int64))
+        first, times = _runs_of_same(example)
         padding = ((0, 0), (0, width - example.target_ids.shape[1]))
-        target_ids.append(np.pad(example.target_ids.astype(np.int64), padding))
-        target_probs.append(np.pad(example.target_probs.astype(np.float32), padding))
-    arrays = (ids, np.concatenate(rows), np.concatenate(target_ids), np.concatenate(target_probs))
-    block_ids, flat, candidates, probs = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
-    return Batch(block_ids, flat, candidates, probs, sum(len(example.ids) for example in examples))
+        columns.append((
+            index * time + example.positions[first].astype(np.int64),
+            np.pad(example.target_ids[first].astype(np.int64), padding),
+            np.pad(example.target_probs[first].astype(np.float32), padding),
+            times.astype(np.float32),
+        ))  # fmt: skip
+    arrays = (ids, *(np.concatenate(column) for column in zip(*columns, strict=True)))
+    tensors = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
+    return Batch(*tensors, tokens=sum(len(example.ids) for example in examples))
+
+
+def _runs_of_same(example: Example) -> tuple[np.ndarray, np.ndarray]:
+    """Where each run of equal targets begins, and its length."""
+    parts = (example.positions[:, None], example.target_ids, example.target_probs)
+    same = np.logical_and.reduce([(part[1:] == part[:-1]).all(axis=1) for part in parts])
+    first = np.flatnonzero(np.concatenate([[True], ~same])[: len(example.positions)])
+    return first, np.diff(first, append=len(example.positions))
 
 
 def save_examples(

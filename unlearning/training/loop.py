@@ -20,6 +20,7 @@ from unlearning.config import TrainSettings
 from unlearning.errors import LossNotFiniteError
 from unlearning.methods.examples import Batch, Example, collate
 from unlearning.methods.losses import batch_cross_entropy, target_entropy
+from unlearning.models.attention import attention_for_training
 from unlearning.models.team import ALONE, Team
 from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearning.training.sharing import make_accelerator, on_whole_weights
@@ -167,12 +168,14 @@ def train(
     measure = on_whole_weights(module, after_step, team)
     measure(done, steps)
     model.train()
+    longest = max((len(example.ids) for term in terms for example in term.examples), default=0)
     for step in range(first, steps):
         rate = learning_rate(step, planned, settings, extra_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         passes = _passes(step, terms, pass_blocks * team.size, seed)
-        values, tokens = _accumulate_gradients(module, passes, terms, accelerator, dtype)
+        with attention_for_training(model, dtype, longest):
+            values, tokens = _accumulate_gradients(module, passes, terms, accelerator, dtype)
         loss = sum(term.weight * values.get(term.name, 0.0) for term in terms)
         if not math.isfinite(loss):
             raise LossNotFiniteError(

@@ -288,7 +288,6 @@ def _newest(context: Context, where: Where) -> str:
     return choices[0][1] if choices else ""
 
 
-
 _NOTHING = (
     "{{#if value}}<div class='empty'><h3>There is nothing to compare yet</h3>"
     "<p>A run makes the model that has forgotten. It takes some minutes.</p>"

@@ -174,9 +174,7 @@ def _add_role(log: torch.Tensor, following: list[int], p: list[float | None], ra
 def _tops(log: torch.Tensor, words: _Words, top: int) -> list[list[Any]]:
     best = log.topk(min(top, log.shape[-1]), dim=-1)
     rows = zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
-    return [
-        [x for token, p in zip(*row, strict=True) for x in (words.place(token), float(f"{p:.3g}"))] for row in rows
-    ]
+    return [[x for token, p in zip(*row, strict=True) for x in (words.place(token), float(f"{p:.3g}"))] for row in rows]
 
 
 class _Words:

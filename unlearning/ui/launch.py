@@ -181,4 +181,3 @@ def first_watched(probes: Sequence[Probe]) -> tuple[list[Probe], list[Probe]]:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
