@@ -13,7 +13,7 @@ from unlearning.runs import store
 
 def test_every_figure_attack_and_perfect_score_is_in_it():
     found = read(evaluation_section(example()))
-    for words in ("Probability familiarity", "0.031", "0.018", "Relearning", "brings it back", "the formula alone"):
+    for words in ("Probability familiarity", "0.031", "0.018", "Relearning", "brings it back", "formula only"):
         assert words in found.text
     assert "2 of 5 bring the text back" in found.text and found.crossed == [] and found.open == []
 

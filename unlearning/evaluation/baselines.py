@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from unlearning.config import LabelSettings
-from unlearning.evaluation.familiarity import is_name
 from unlearning.evaluation.output_filter import OutputFilter
 from unlearning.methods.generic_labels import generic_logits
 from unlearning.models.encoding import encode_prompt
@@ -44,7 +43,7 @@ class Baseline:
 
 BASELINES: dict[str, Baseline] = {
     "prompted": Baseline(
-        "Forbidden by a prompt",
+        "Only asked to",
         "The baseline reads a note that forbids the topic before everything it is asked. The weights are untouched.",
     ),
     "filtered": Baseline(
@@ -52,7 +51,7 @@ BASELINES: dict[str, Baseline] = {
         "The baseline's words are its own, but no token that would complete an anchor can come out.",
     ),
     "reinforced_formula": Baseline(
-        "The formula alone",
+        "Formula only",
         "Generic logits, v = b − α · ReLU(r − b), computed from baseline and reinforced model at every token, "
         "instead of fine-tuning on them. Twice the cost of each answer.",
         "reinforced",
@@ -76,7 +75,7 @@ def with_baselines(
         model_of: Gives the model of a role, as `Family.role`.
         tokenizer: Of the models.
         dictionary: The anchors that the filter blocks.
-        topic: What the note forbids, as in "Alice in Wonderland"; where that is no title, the first names stand in.
+        topic: What the note forbids, as in "Alice in Wonderland"; see `attack_prompts.topic_of`.
         label: α, margin and kind of logits of the formula; the default settings if None.
     """
     chosen, blocked = label or LabelSettings(), OutputFilter(dictionary, tokenizer)
@@ -88,7 +87,7 @@ def with_baselines(
         elif role in BASELINES:
             with model_of("baseline") as model:
                 if role == "prompted":
-                    yield PromptedModel(model, tokenizer, NOTE.format(topic=_named(topic, dictionary)))
+                    yield PromptedModel(model, tokenizer, NOTE.format(topic=topic))
                 else:
                     yield FilteredModel(model, blocked)
         else:
@@ -96,15 +95,6 @@ def with_baselines(
                 yield model
 
     return extended
-
-
-def _named(topic: str, dictionary: Dictionary) -> str:
-    """The topic, or "the story of A, B and C" where it is a placeholder."""
-    topic = " ".join(topic.split())
-    if topic.lower() not in ("", "text", "pasted text", "untitled"):
-        return topic[:80]
-    names = [anchor.term for anchor in dictionary.enabled() if is_name(anchor)][:3]
-    return "the story of " + " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 class _Outside:

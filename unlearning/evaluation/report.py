@@ -16,9 +16,9 @@ ROLES = {
     "reinforced": "reinforced",
     "unlearned": "unlearned",
     "other": "other model",
-    "prompted": "forbidden by a prompt",
+    "prompted": "only asked to",
     "filtered": "filtered",
-    "reinforced_formula": "the formula alone",
+    "reinforced_formula": "formula only",
 }
 PERFECT = {"never_taught": "as never taught", "baseline": "as the baseline", "ideal": "ideal"}
 EVIDENCE = ("baseline", "unlearned")  # whose completions stand side by side

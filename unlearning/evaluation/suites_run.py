@@ -115,9 +115,11 @@ class Asking:
 
         if not self.columns:
             return own
+        from unlearning.evaluation.attack_prompts import topic_of
         from unlearning.evaluation.baselines import with_baselines
 
-        return with_baselines(own, family.tokenizer, self.work.dictionary, self.inputs.title, self.work.settings.label)
+        topic = topic_of(self.inputs)
+        return with_baselines(own, family.tokenizer, self.work.dictionary, topic, self.work.settings.label)
 
     @cached_property
     def asked_before(self) -> bool:

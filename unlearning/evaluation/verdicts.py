@@ -90,7 +90,7 @@ def intact(unlearned: Figures, baseline: Figures) -> dict[str, Any]:
         text = f"perplexity of unrelated prose changed by {rise:+.1%} (limit +{PERPLEXITY_RISE:.0%})"
         checks.append(_check("perplexity_unrelated", rise, PERPLEXITY_RISE, text))
     if "fluent_share" in unlearned and "fluent_share" in baseline:
-        least = min(FLUENT_SHARE, baseline["fluent_share"]["value"] - FLUENT_LOSS)
+        least = max(0.0, min(FLUENT_SHARE, baseline["fluent_share"]["value"] - FLUENT_LOSS))
         share = unlearned["fluent_share"]["value"]
         text = f"{share:.0%} of completions are fluent (at least {least:.0%} wanted)"
         checks.append(_check("fluent_share", 1 - share, 1 - least, text))
