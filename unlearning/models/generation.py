@@ -29,7 +29,7 @@ def generate(
     max_new_tokens: int = 40,
     temperature: float = 0.0,
     seed: int = 0,
-    batch: int = 16,
+    batch: int = 32,
 ) -> list[str]:
     """How the model goes on with each prompt, without the prompt.
 
