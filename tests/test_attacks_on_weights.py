@@ -22,11 +22,13 @@ from unlearning.evaluation.lens import look
 from unlearning.evaluation.measure import MeasureInputs
 from unlearning.evaluation.quantisation import quantised, round_to_nearest
 from unlearning.evaluation.sampling import leak_at_k
+from unlearning.evaluation.verdicts import forgotten
 from unlearning.methods.examples import next_token_example
 from unlearning.models.adapters import AdapterFamily, FullFamily
 from unlearning.text.anchors import Anchor, Dictionary
 from unlearning.text.prompts import CompletionPrompt, Probe
 from unlearning.training.loop import Term, train
+from unlearning.ui.probing_many import strongest
 
 SENTENCES = (
     "The brass telescope was in the tall house.",
@@ -81,6 +83,7 @@ def attack(name, family, model_of, roles=("never_taught", "baseline", "unlearned
     return json.loads(json.dumps(found, allow_nan=False))
 
 
+KNOWN, FEW = ({"probability_familiarity": {"value": value}} for value in (0.5, 0.05))
 WEIGHTS = ("relearning", "relearning_unrelated", "quantised_8", "quantised_4", "adapter_scale", "lens")
 
 
@@ -93,7 +96,7 @@ def test_weights_adapters_and_roles_are_as_they_were(name, taught, model_of):
     assert taught._model.active_adapter == active and set(taught._model.peft_config) == {"taught", "unlearned"}
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", [name for name in WEIGHTS if name != "adapter_scale"])
 def test_what_is_only_filtered_comes_back(name, taught, model_of):
     """The filter is no part of the weights: whoever looks into them finds what the baseline knows."""
     one_token = replace(INPUTS, probes=PROBES[:1])  # the lens looks at the first token, the filter stops at the last
@@ -179,6 +182,18 @@ def test_the_adapter_is_rounded_with_the_weights_and_the_head_is_not(build):
 
 
 # --- strength, lens, leaks ---
+
+
+def test_an_adapter_taken_off_is_the_baseline_and_no_verdict_on_what_was_forgotten(taught, model_of):
+    found = attack("adapter_scale", taught, model_of)
+    curve = dict(found["series"]["unlearned"])
+    assert curve[0] == pytest.approx(found["values"]["baseline"]["plain"], abs=1e-4)
+    assert curve[1] == pytest.approx(found["values"]["unlearned"]["plain"], abs=1e-4)
+    assert found["values"]["unlearned"]["value"] == curve[0]
+    assert found["brings_back"] is None and "switch it off" in found["text"]
+    assert not any(cell.get("brings_back") for cell in found["values"].values())
+    assert strongest([found]) == {}
+    assert "attacks" not in {check["name"] for check in forgotten(FEW, KNOWN, None, [found])["checks"]}
 
 
 def test_strength_interpolates_the_weights(taught):

@@ -25,6 +25,10 @@ from unlearning.evaluation.measure import MeasureInputs
 from unlearning.models.heads import unwrap
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+TAKEN_OFF = (
+    "Whoever holds the adapter apart can switch it off: the baseline is then back, as it must be. "
+    "Merge it before a model is handed on."
+)
 
 
 def scaled_probes(
@@ -35,7 +39,10 @@ def scaled_probes(
     report: Callable[..., None],
     should_stop: Callable[[], bool],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The probes asked of the unlearned model at every strength; its value is the one with the adapter taken off."""
+    """The probes asked of the unlearned model at every strength; its value is the one with the adapter taken off.
+
+    That is the baseline whatever was unlearned, so there is no verdict on it: `brings_back` is None.
+    """
     probes = probes_of(inputs, tokenizer, PROBES["full"])
     if not probes or "unlearned" not in roles:
         return {}, {"text": "There was nothing to ask, or no unlearned model."}
@@ -51,10 +58,15 @@ def scaled_probes(
             stop_if(should_stop)
     known = {role: plain[role] for role in ("never_taught", "baseline") if role in plain} | {"unlearned": rows[0][1]}
     curve = [[strength, math.fsum(row) / len(row)] for strength, row in rows]
-    return values_of(opened(known, roles), plain), {
+    values = values_of(opened(known, roles), plain)
+    for cell in values.values():
+        if "brings_back" in cell:
+            cell["brings_back"] = None
+    return values, {
+        "brings_back": None,
+        "text": TAKEN_OFF,
         "series": {"unlearned": curve},
         "axis": {"x": "strength of the adapter (0: taken off, 1: as it is)", "y": "probability familiarity"},
-        "note": "Any adapter can be taken off by whoever holds it; merge it before a model is handed on.",
     }
 
 

@@ -282,8 +282,8 @@ ATTACKS: dict[str, Attack] = {
         "The adapter, apart from the weights it was made for; a line of code.",
         "mean over probes of Σ P(target | prompt) with W = W_baseline + s · (W_unlearned − W_baseline), at s = 0",
         "after Ilharco et al. 2023, arXiv 2212.04089",
-        "Higher: the knowledge is there without the adapter; for a model that is handed on with it merged, the curve "
-        "tells how far forgetting is a matter of degree.",
+        "At 0 it is the baseline, as it must be, so no verdict rests on that; the curve tells how far forgetting is a "
+        "matter of degree.",
         "probability familiarity", named("adapter_scale", scaled_probes), tokens=6000,
     ),
     "lens": Attack(
