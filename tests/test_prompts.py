@@ -25,6 +25,7 @@ PROBES = st.builds(
     st.lists(WORDS, min_size=1, max_size=3, unique=True).map(tuple),
     st.sampled_from(["probe", "control"]),
     st.text(max_size=8),
+    st.booleans(),
 )
 
 

@@ -8,9 +8,11 @@ from runs_for_tests import wait_for, workspace  # noqa: F401
 from unlearning.config import make_settings
 from unlearning.errors import AnchorError, DocumentError, PromptError, SettingsError, UnlearningError
 from unlearning.runs import store
+from unlearning.runs.record import read_settings
 from unlearning.text.anchors import Anchor, Dictionary
 from unlearning.text.documents import Document
 from unlearning.text.prompts import Probe
+from unlearning.training.stages import Work
 from unlearning.ui import launch
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.follow import is_mine
@@ -41,6 +43,21 @@ def test_pressing_twice_starts_one_run(workspace, draft):
     other = launch.start_run(workspace, draft, make_settings("standard", TINY | {"seed": 1}), WATCHED)
     assert other != first
     wait_for(store.runs_folder(workspace) / other, "succeeded")
+
+
+@pytest.mark.parametrize(("own", "flat"), [(1, 1), (3, 5)])
+def test_the_prompts_that_were_written_are_those_that_are_watched(workspace, draft, own, flat):
+    lines = [f"The keeper saw {i} → boats" for i in range(own)], [f"Number {i} is → nice" for i in range(flat)]
+    watched = launch.read_watched(*map("\n".join, lines))
+    folder = store.runs_folder(workspace) / launch.start_run(workspace, draft, make_settings("standard", TINY), watched)
+    settings = read_settings(folder)
+    assert settings.evaluation.watch == own + flat  # what the time is estimated from
+    work = Work(folder, settings, None, None, lambda kind, **fields: None, lambda: False)
+    assert [(probe.prompt, probe.targets, probe.kind) for probe in work.watched] == [
+        (probe.prompt, probe.targets, probe.kind) for probe in watched
+    ]
+    assert len(work.probes) > own + flat
+    wait_for(folder, "succeeded")
 
 
 def test_what_is_missing_is_said(workspace, draft):

@@ -3,7 +3,7 @@
 A *probe* comes with the words that give the text away; a *control* with words that must stay as likely
 as they were. Both files are JSON lists:
 
-    [{"prompt": "The Cheshire", "targets": [" Cat"]}, …]            "kind" and "note" may be added
+    [{"prompt": "The Cheshire", "targets": [" Cat"]}, …]            "kind", "note", "watch" may be added
     ["Alice followed the rabbit and", {"prompt": …, "kind": …}, …]  prompts to complete
 """
 
@@ -26,12 +26,16 @@ class Probe:
 
     Targets are taken literally: with a prompt that does not end in white space, the next word's target
     starts with a space (" Cat").
+
+    Attributes:
+        watch: Whether somebody has chosen it to be measured while training runs.
     """
 
     prompt: str
     targets: tuple[str, ...]
     kind: str = "probe"
     note: str = ""
+    watch: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,16 @@ def load_probes(path: Path) -> list[Probe]:
 
 def save_probes(probes: Sequence[Probe], path: Path) -> None:
     """Write probes so that `load_probes` gives them back equal."""
-    rows = [{"prompt": p.prompt, "targets": list(p.targets), "kind": p.kind, "note": p.note} for p in probes]
-    _write(rows, path)
+    _write(probe_rows(probes), path)
+
+
+def probe_rows(probes: Sequence[Probe]) -> list[dict[str, Any]]:
+    """Probes as JSON data that `parse_probes` gives back equal."""
+    return [
+        {"prompt": p.prompt, "targets": list(p.targets), "kind": p.kind, "note": p.note}
+        | ({"watch": True} if p.watch else {})
+        for p in probes
+    ]
 
 
 def load_completions(path: Path) -> list[CompletionPrompt]:
@@ -132,7 +144,7 @@ def _probe(entry: Any, where: str) -> Probe:
         if targets.count(target) > 1:
             raise PromptError(f"{where}: the target {_short(target)} is listed twice.", "Keep one.")
     note = entry.get("note") or ""
-    return Probe(_prompt(entry, where), tuple(targets), _kind(entry, where), str(note))
+    return Probe(_prompt(entry, where), tuple(targets), _kind(entry, where), str(note), entry.get("watch") is True)
 
 
 def _completion(entry: Any, where: str) -> CompletionPrompt:

@@ -86,10 +86,12 @@ class Work:
 
     @cached_property
     def watched(self) -> list[Probe]:
-        """Every fourth a control, so that a curve that should stay flat is always there."""
+        """Those that somebody has chosen; else every fourth a control, so that a curve that should stay flat is there."""
+        wanted = self.settings.evaluation.watch
+        if wanted and (chosen := [probe for probe in self.probes if probe.watch]):
+            return chosen
         controls = [probe for probe in self.probes if probe.kind == "control"]
         probes = [probe for probe in self.probes if probe.kind != "control"]
-        wanted = self.settings.evaluation.watch
         flat = controls[: max(1, wanted // 4)] if wanted else []
         return probes[: max(0, wanted - len(flat))] + flat
 

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from unlearning.errors import AnchorError, DocumentError, PromptError, SettingsE
 from unlearning.runs import scheduler, store
 from unlearning.runs.speeds import budget
 from unlearning.text.anchor_checks import check_dictionary
-from unlearning.text.prompts import Probe
+from unlearning.text.prompts import Probe, probe_rows
 from unlearning.ui.follow import owner_of
 
 if TYPE_CHECKING:
@@ -88,11 +89,9 @@ def inputs_of(draft: Draft, settings: Settings, watched: Sequence[Probe]) -> Inp
         raise AnchorError("The dictionary is empty.", "Let step 2 suggest anchors, or switch label.use_anchors off.")
     inputs = dict(draft.inputs(settings))
     seen = {(probe.prompt, probe.targets) for probe in watched}
-    probes = [*watched, *(probe for probe in draft.probes if (probe.prompt, probe.targets) not in seen)]
-    inputs["probes.json"] = json.dumps(
-        [{"prompt": p.prompt, "targets": list(p.targets), "kind": p.kind, "note": p.note} for p in probes],
-        ensure_ascii=False,
-    )
+    chosen = [replace(probe, watch=True) for probe in watched]
+    probes = [*chosen, *(probe for probe in draft.probes if (probe.prompt, probe.targets) not in seen)]
+    inputs["probes.json"] = json.dumps(probe_rows(probes), ensure_ascii=False)
     return inputs
 
 
@@ -114,7 +113,8 @@ def check_model(name: str) -> None:
 
 
 def _watching(settings: Settings, watched: Sequence[Probe]) -> Any:
-    count = max(settings.evaluation.watch, len(watched)) if settings.evaluation.watch else 0
+    """So many are watched as were chosen, which is also what the time left is estimated from; none where 0 was asked."""
+    count = settings.evaluation.watch and (len(watched) or settings.evaluation.watch)
     return settings.evaluation.model_copy(update={"watch": count})
 
 
