@@ -81,6 +81,17 @@ def test_no_file_of_the_machine_can_be_read(site, path):
     assert refused.value.code in (403, 404)
 
 
+def test_a_run_as_large_as_a_real_one_can_be_uploaded(site):
+    boundary = "a-boundary"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="run.zip"\r\n\r\n'
+    body = head.encode() + bytes(80_000_000) + f"\r\n--{boundary}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{site[0]}/gradio_api/upload", body, kind), timeout=60) as done:
+        (path,) = json.loads(done.read())
+    assert Path(path).stat().st_size == 80_000_000
+    Path(path).unlink()
+
+
 def test_no_listener_uses_session_state_that_would_hold_connections(site):
     config = json.loads(get(site[0] + "/config")[2])
     assert config["connect_heartbeat"] is False

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from finished_run import DRAFT, HOSTILE, finished  # noqa: F401
+from ui_for_tests import make_context
 
 from unlearning.config import make_settings
 from unlearning.errors import RunError
 from unlearning.runs import archive, store
 from unlearning.runs.record import read_settings
-from unlearning.ui import shelf
+from unlearning.ui import runs, shelf
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.follow import owner_of
 from unlearning.ui.jobs import Job, Jobs
@@ -114,6 +115,18 @@ def test_report_adapter_and_everything(shelved):
     whole = made(folder, "run")
     again = archive.import_run(workspace, whole)
     assert again.state == "succeeded" and again.id != folder.name
+
+
+def test_an_exported_run_is_brought_in_by_whoever_uploads_it_and_nothing_that_grows_too_large(shelved, monkeypatch):
+    workspace, folder = shelved
+    context, where = make_context(workspace), {"step": "runs", "draft": OTHER}
+    cleared, said, listed = runs.bring_in(context, where, str(made(folder, "run")))
+    assert cleared is None and said["kind"] == "good" and listed["draft"] == OTHER
+    assert listed["new"] in [row["id"] for row in shelf.rows(workspace, OTHER)["runs"]]
+    monkeypatch.setattr(runs, "LARGEST_UNPACKED", 10_000)
+    zipped = made(folder, "run")
+    _, said, _ = runs.bring_in(context, where, str(zipped))
+    assert "too large when unpacked" in said and not zipped.exists()
 
 
 def test_files_of_nothing_are_refused(shelved):

@@ -10,6 +10,11 @@ let busy = false;
 async function take(list) {
   const files = [...list];
   if (!files.length || busy) return;
+  if (files.reduce((sum, file) => sum + file.size, 0) > props.value.most) {
+    said.textContent = `That is more than ${props.value.most / 1e6} MB. Give a part of it.`;
+    chooser.value = "";
+    return;
+  }
   busy = true;
   zone.classList.add("busy");
   const paths = [];

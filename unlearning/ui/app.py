@@ -11,8 +11,6 @@ from typing import Any
 
 from unlearning.errors import SettingsError
 
-LARGEST_UPLOAD = "25mb"
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the page until interrupted."""
@@ -54,6 +52,7 @@ def launch_settings(workspace: Path) -> dict[str, Any]:
     from unlearning.ui.frame import header
     from unlearning.ui.landing import HERO
     from unlearning.ui.pages import head, style
+    from unlearning.ui.runs import LARGEST_ZIP
     from unlearning.ui.theme import make_theme
 
     first = Middleware(FirstPaint, style=style(), header=header(), hero=HERO)
@@ -64,7 +63,7 @@ def launch_settings(workspace: Path) -> dict[str, Any]:
         "app_kwargs": {"middleware": [first]},
         "ssr_mode": False,
         "run_history": False,
-        "max_file_size": LARGEST_UPLOAD,
+        "max_file_size": LARGEST_ZIP,  # of any upload; documents have a limit of their own
         "allowed_paths": [],
         "blocked_paths": [str(workspace)],
         "footer_links": [],

@@ -17,6 +17,8 @@ from unlearning.ui.notices import field_note, note
 from unlearning.ui.pages import component, words
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+LARGEST_ZIP = 1 << 30  # bytes; a run of the default model with all its adapters has some 70 MB
+LARGEST_UNPACKED = 4 << 30
 _packing = Jobs()  # files to download are made one after another, beside the questions to models
 
 
@@ -26,7 +28,10 @@ def build(context: Context) -> Screen:
     listed = component("runs", server_functions=_functions(context), elem_id="runs")
     ready = gr.File(visible=False, label="Ready to download", interactive=False, elem_id="ready-file")
     with gr.Accordion("Import a run", open=False, elem_id="import"):
-        words("<p class='hint'>A zip that this page or the command line has exported.</p>")
+        words(
+            f"<p class='hint'>A zip that this page or the command line has exported, {LARGEST_ZIP >> 30} GB at most. "
+            "The command line (runs import) takes larger ones.</p>"
+        )
         zipped = gr.File(label="Zip of a run", file_types=[".zip"], height=110, elem_id="import-file")
         said = field_note("import-note")
 
@@ -81,7 +86,7 @@ def bring_in(context: Context, where: Where, path: str | None) -> tuple[Any, Any
     if not path:
         return gr.skip(), gr.skip(), gr.skip()
     try:
-        run = import_run(context.workspace, Path(path))
+        run = import_run(context.workspace, Path(path), max_bytes=LARGEST_UNPACKED)
         take_over(run.folder, where.get("draft"))
     except UnlearningError as error:
         return None, str(error), gr.skip()

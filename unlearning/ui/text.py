@@ -44,7 +44,7 @@ def build(context: Context) -> Screen:
             examples = component("scenarios", None, elem_id="scenarios")
         with gr.Column(min_width=300):
             words(_OWN)
-            files = component("dropzone", {"suffixes": list(SUFFIXES)}, elem_id="dropzone")
+            files = component("dropzone", {"suffixes": list(SUFFIXES), "most": MAX_BYTES}, elem_id="dropzone")
             pasted = gr.Textbox(label="Or paste text", lines=4, max_lines=8, elem_id="pasted", max_length=MAX_BYTES)
             take = gr.Button("Use the pasted text", elem_id="take-pasted", size="md")
             said = field_note("text-note")
