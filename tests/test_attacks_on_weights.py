@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -234,6 +235,18 @@ def test_the_lens_at_the_last_layer_is_the_model_itself(taught):
         with torch.no_grad():
             inner = core.lm_head(core.model.norm(core.model.embed_tokens(torch.tensor(pairs[0][0][-1]))))
         assert layers[0][0][0] == pytest.approx(float(inner.softmax(-1)[pairs[0][1][0]]), rel=1e-4)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_further_model_may_have_another_depth(layers, taught, model_of):
+    other = tiny_llama(byte_level_bpe(), seed=1, layers=layers).requires_grad_(False)
+    roles = ("other", "never_taught", "baseline", "unlearned", "filtered")
+    found = attack("lens", taught, lambda role: nullcontext(other) if role == "other" else model_of(role), roles)
+    alone = attack("lens", taught, model_of)
+    own = found["values"].pop("other")
+    assert own["layer"] == layers and own["value"] == own["plain"] and "brings_back" not in own
+    assert found["values"] == alone["values"] and found["brings_back"] == alone["brings_back"]
+    assert [layer for layer, _ in found["series"]["other"]] == list(range(layers + 1))
 
 
 def test_leak_at_k_is_the_chance_over_all_choices_of_k():

@@ -4,10 +4,10 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig
 
 
-def tiny_llama(tokenizer, dtype=torch.float32, seed=0):
+def tiny_llama(tokenizer, dtype=torch.float32, seed=0, layers=2):
     """Two layers of width 32, grouped-query attention."""
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=layers,
         num_attention_heads=4, num_key_value_heads=2, initializer_range=0.4, max_position_embeddings=256,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip

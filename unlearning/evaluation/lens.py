@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearning.evaluation.attack_questions import PROBES, opened, probes_of, stop_if, with_weights
 from unlearning.evaluation.attack_results import KNOWING, recovered, shown, values_of
-from unlearning.evaluation.baselines import ModelOf
+from unlearning.evaluation.baselines import UNDERNEATH, ModelOf
 from unlearning.evaluation.measure import MeasureInputs
 from unlearning.evaluation.scoring import hidden_states
 from unlearning.models.encoding import encode_pair
@@ -36,6 +36,7 @@ def lens_by_layer(
     """Mean reciprocal rank of the first token of the text's word, layer by layer.
 
     The figure of a role is that of the layer that shows most beyond the last one; plainly asked is the last layer.
+    A further model of another depth has no layers to compare with, so its figure is that of its last one.
     """
     probes, own = probes_of(inputs, tokenizer, PROBES["full"]), with_weights(roles)
     if not probes:
@@ -50,16 +51,18 @@ def lens_by_layer(
         report("step", step=step, steps=len(own))
         stop_if(should_stop)
     ranks = {role: [[1 / rank for _, rank in layer] for layer in rows] for role, rows in layers.items()}
-    last = len(next(iter(ranks.values()))) - 1
-    plain = {role: rows[last] for role, rows in ranks.items()}
+    plain = {role: rows[-1] for role, rows in ranks.items()}
     for role in set(roles) - set(own):
         with model_of(role) as model:
             plain[role] = _ranks_outside(model, pairs)
     values: dict[str, Any] = {}
-    tables = [opened({role: rows[layer] for role, rows in ranks.items()}, roles) for layer in range(last + 1)]
-    for role in tables[last]:
-        judged = "unlearned" if role in KNOWING and "unlearned" in tables[last] else role
-        layer = max(range(last + 1), key=lambda layer, of=judged: (_gain(of, tables[layer], plain), layer))  # type: ignore[misc]
+    for role in opened(plain, roles):
+        depth = len(ranks[UNDERNEATH.get(role, role)])
+        alike = {each: rows for each, rows in ranks.items() if len(rows) == depth}  # whose layers can be compared
+        tables = [opened({each: rows[layer] for each, rows in alike.items()}, roles) for layer in range(depth)]
+        judged = "unlearned" if role in KNOWING and "unlearned" in alike else role
+        gains = [_gain(judged, table, plain) for table in tables]
+        layer = max(range(depth), key=lambda layer, gains=gains: (gains[layer], layer))  # type: ignore[misc]
         values[role] = values_of(tables[layer], plain)[role] | {"layer": layer}
     return values, {
         "series": {role: [[layer, fmean(row)] for layer, row in enumerate(rows)] for role, rows in ranks.items()},
