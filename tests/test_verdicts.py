@@ -57,6 +57,7 @@ def test_leaking_completions_spoil_a_yes():
         (0.64, 20.0, 1.0, "partly"),
         (0.60, 21.5, 1.0, "partly"),
         (0.60, 20.0, 0.7, "partly"),
+        (0.60, 20.0, 0.6, "partly"),  # twice the loss of 0.2
         (0.50, 20.0, 1.0, "no"),
         (0.60, 30.0, 1.0, "no"),
         (0.60, 20.0, 0.5, "no"),
@@ -69,8 +70,15 @@ def test_intact(control, perplexity, fluent, answer):
     assert len(found["checks"]) == 3
 
 
-def test_a_baseline_that_stutters_itself_is_the_measure():
-    assert intact(figures(fluent=0.55), figures(fluent=0.6))["answer"] == "yes"
+@pytest.mark.parametrize(
+    ("before", "now", "answer"),
+    [
+        (0.6, 0.55, "yes"), (0.6, 0.5, "yes"), (0.6, 0.45, "partly"), (0.6, 0.4, "partly"), (0.6, 0.39, "no"),
+        (0.6, 0.0, "no"), (0.3, 0.0, "no"), (0.05, 0.0, "yes"), (0.85, 0.75, "yes"), (0.85, 0.64, "no"),
+    ],
+)  # fmt: skip
+def test_a_baseline_that_stutters_itself_is_the_measure(before, now, answer):
+    assert intact(figures(fluent=now), figures(fluent=before))["answer"] == answer
 
 
 def test_without_figures_there_is_no_verdict():

@@ -90,10 +90,10 @@ def intact(unlearned: Figures, baseline: Figures) -> dict[str, Any]:
         text = f"perplexity of unrelated prose changed by {rise:+.1%} (limit +{PERPLEXITY_RISE:.0%})"
         checks.append(_check("perplexity_unrelated", rise, PERPLEXITY_RISE, text))
     if "fluent_share" in unlearned and "fluent_share" in baseline:
-        least = max(0.0, min(FLUENT_SHARE, baseline["fluent_share"]["value"] - FLUENT_LOSS))
-        share = unlearned["fluent_share"]["value"]
+        before, share = baseline["fluent_share"]["value"], unlearned["fluent_share"]["value"]
+        least = max(0.0, min(FLUENT_SHARE, before - FLUENT_LOSS))
         text = f"{share:.0%} of completions are fluent (at least {least:.0%} wanted)"
-        checks.append(_check("fluent_share", 1 - share, 1 - least, text))
+        checks.append(_check("fluent_share", before - share, before - least, text))
     if "neighbour_probability" in unlearned and "neighbour_probability" in baseline:
         fall = baseline["neighbour_probability"]["value"] - unlearned["neighbour_probability"]["value"]
         text = f"neighbouring answers lost {fall:+.3f} of their probability (limit {NEIGHBOUR_FALL})"
@@ -103,7 +103,7 @@ def intact(unlearned: Figures, baseline: Figures) -> dict[str, Any]:
         return _verdict("unknown", "Nothing was measured that tells.", checks)
     if all(check["passed"] for check in checks):
         return _verdict("yes", f"Yes: {said}.", checks)
-    if all(check["value"] <= 2 * check["limit"] for check in checks):
+    if all(check["value"] <= 2 * check["limit"] + 1e-9 for check in checks):
         return _verdict("partly", f"Partly: {said}.", checks)
     return _verdict("no", f"No: {said}.", checks)
 
