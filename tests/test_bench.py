@@ -1,6 +1,7 @@
 """The benchmark: its count of operations against torch's own, its ratios, its tables, every stage on a tiny model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from unlearning.bench import floor, runner, tables
 from unlearning.bench.cost import cost_of, matrix_rate
 from unlearning.bench.growth import grow
-from unlearning.bench.stages import STAGES
+from unlearning.bench.stages import STAGES, Prepared
 from unlearning.bench.trial import Order, Trial, answer, measure, paired
 from unlearning.cli import main
 from unlearning.errors import RunError, SettingsError
@@ -108,6 +109,22 @@ def test_every_stage_of_a_tiny_model(stage):
     if stage != "load":
         assert found["tokens"] > 0 and found["to_floor"] > 0 and 0 < found["mfu"] < 2
     assert json.dumps(found)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_of_a_model_that_is_trained_whole(stage):
+    found = answer(Order(**TINY.__dict__ | {"stage": stage, "mode": "full"}))
+    assert found["seconds"] > 0 and found["peak_bytes"] > 1e6
+
+
+def test_whole_models_are_no_more_than_the_stage_needs():
+    def loaded(stage):
+        return set(Prepared(replace(TINY, stage=stage, mode="full")).family._models)
+
+    assert loaded("finetune") == loaded("teach") == loaded("reinforce") == {None}
+    assert loaded("label") == {None, "reinforced"}
+    assert loaded("generate") == loaded("strip") == {None, "unlearned"}
+    assert Prepared(replace(TINY, stage="finetune")).family.has("taught")
 
 
 def test_growth_is_from_disk_to_disk():
