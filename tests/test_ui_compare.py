@@ -1,6 +1,8 @@
 """Comparing: what is written, what would be said next, what was measured; over a real finished run."""
 
 import dataclasses
+import os
+import shutil
 from contextlib import nullcontext
 from functools import partial
 
@@ -8,6 +10,7 @@ import pytest
 from finished_run import DRAFT, HOSTILE, finished  # noqa: F401
 from tiny_models import tiny_llama
 from tokenizers_for_tests import byte_level_bpe
+from ui_for_tests import make_context
 
 from unlearning.errors import InputError, PromptError, SettingsError
 from unlearning.evaluation import recorded
@@ -16,10 +19,10 @@ from unlearning.models.generation import generate
 from unlearning.text.translation import Mask
 from unlearning.training import snapshots
 from unlearning.training.stages import open_roles
-from unlearning.ui import asking, inspector, nexts, plots, writing
+from unlearning.ui import asking, compare, inspector, nexts, plots, writing
 from unlearning.ui.asking import Wishes
 from unlearning.ui.host import ModelHost
-from unlearning.ui.jobs import Job
+from unlearning.ui.jobs import Job, line_of
 from unlearning.ui.writing import Column, write_together
 
 PROMPT = "The keeper counted the"
@@ -165,6 +168,27 @@ def test_strip_of_a_run_compares_before_and_after(finished, host):
     found = asking.read_text(host, finished, f"Alice met the White Rabbit. {HOSTILE}", job())
     assert found["roles"] == ["baseline", "unlearned"] and len(found["kl"]) == len(found["tokens"])
     assert "".join(found["tokens"]).endswith(HOSTILE)
+
+
+def test_a_run_that_went_on_is_asked_anew(finished, tmp_path):
+    folder = tmp_path / "runs" / finished.name
+    shutil.copytree(finished, folder)
+    context, where = make_context(tmp_path), {"step": "compare", "draft": DRAFT, "run": finished.name}
+    asked = (PROMPT, ["baseline", "unlearned"], "", 5, 0.0, 0)
+
+    def jobs():
+        return [
+            compare.complete(context, where, *asked)[1]["job"],
+            compare.read_text(context, where, PROMPT)[0]["job"],
+            compare.pin(context, where, PROMPT, " boats")["job"],
+        ]
+
+    first = jobs()
+    assert jobs() == first
+    os.utime(folder / "stages" / "finetune" / "unlearned" / "adapter_config.json")  # it has taken more steps
+    assert not set(jobs()) & set(first)
+    for name in line_of(context.host)._jobs:
+        line_of(context.host).drop(name)
 
 
 # --- what was measured ---

@@ -86,7 +86,7 @@ class Work:
 
     @cached_property
     def watched(self) -> list[Probe]:
-        """Those that somebody has chosen; else every fourth a control, so that a curve that should stay flat is there."""
+        """Those that somebody has chosen; else every fourth a control, for a curve that should stay flat."""
         wanted = self.settings.evaluation.watch
         if wanted and (chosen := [probe for probe in self.probes if probe.watch]):
             return chosen

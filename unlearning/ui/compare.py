@@ -14,6 +14,7 @@ from unlearning.runs import store
 from unlearning.ui import asking, plots
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.follow import folder_of, is_mine
+from unlearning.ui.host import roles_made
 from unlearning.ui.jobs import line_of
 from unlearning.ui.notices import field_note
 from unlearning.ui.pages import component, words
@@ -198,7 +199,7 @@ def complete(
     except UnlearningError as error:
         return gr.skip(), gr.skip(), str(error)
     line = line_of(context.host)
-    nexts = line.ask(partial(asking.say_next, context.host, folder, prompt, ""), ("next", folder.name, prompt))
+    nexts = line.ask(partial(asking.say_next, context.host, folder, prompt, ""), _key("next", folder, prompt))
     job = line.ask(partial(asking.write, context.host, folder.name, wishes))  # takes longer, so it comes second
     value = {"job": job, "prompt": prompt, "columns": columns, "chance": temperature > 0}
     return value, {"job": nexts, "context": prompt}, ""
@@ -251,7 +252,7 @@ def read_text(context: Context, where: Where, text: str) -> tuple[Any, None]:
         return {"error": error.message, "hint": error.hint}, None
     text = text[:LONGEST_TEXT]
     read = partial(asking.read_text, context.host, folder, text)
-    return strip_value(context.host, read, ("strip", folder.name, text), label="The text"), None
+    return strip_value(context.host, read, _key("strip", folder, text), label="The text"), None
 
 
 def pin(context: Context, where: Where, before: str, word: str) -> Any:
@@ -263,7 +264,7 @@ def pin(context: Context, where: Where, before: str, word: str) -> Any:
     except UnlearningError as error:
         return {"error": error.message, "hint": error.hint}
     ask = partial(asking.say_next, context.host, folder, before[-LONGEST_TEXT:], word)
-    job = line_of(context.host).ask(ask, ("next", folder.name, before, word))
+    job = line_of(context.host).ask(ask, _key("next", folder, before, word))
     return {"job": job, "heading": "At ", "token": word, "context": before, "closable": True}
 
 
@@ -273,6 +274,11 @@ def tokens_plot(context: Context, job: Any) -> Any:
     if not answer or len(answer["roles"]) < 2:
         return gr.update(visible=False)
     return gr.update(value=plots.tokens_scatter(answer), visible=True)
+
+
+def _key(what: str, folder: Path, *asked: str) -> tuple[Any, ...]:
+    """Names a question for the line: the same answer only while the run's models are the same."""
+    return (what, folder.name, roles_made(folder), *asked)
 
 
 def _checked(prompt: str) -> str:

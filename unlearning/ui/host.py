@@ -64,7 +64,7 @@ class ModelHost:
 
             return open_roles(folder, self._reporter(key))
 
-        with self._use(key, load, _roles_on_disk(folder)) as work:
+        with self._use(key, load, roles_made(folder)) as work:
             yield work
 
     @contextmanager
@@ -139,7 +139,7 @@ class ModelHost:
         return report
 
 
-def _roles_on_disk(folder: Path) -> list[tuple[str, int]]:
-    """Changes when the run has made another role since its models were loaded."""
+def roles_made(folder: Path) -> tuple[tuple[str, int], ...]:
+    """Which roles a run has made, and when: other models since then are no answer to the same question."""
     made = sorted(folder.glob("stages/*/*/adapter_config.json")) + sorted(folder.glob("stages/*/*/config.json"))
-    return [(str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in made]
+    return tuple((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in made)

@@ -113,7 +113,7 @@ def check_model(name: str) -> None:
 
 
 def _watching(settings: Settings, watched: Sequence[Probe]) -> Any:
-    """So many are watched as were chosen, which is also what the time left is estimated from; none where 0 was asked."""
+    """As many as were chosen, from which the time is estimated too; none where nothing is to be watched."""
     count = settings.evaluation.watch and (len(watched) or settings.evaluation.watch)
     return settings.evaluation.model_copy(update={"watch": count})
 
