@@ -112,7 +112,10 @@ def test_relearning_from_what_was_taught_beats_the_fair_speed(taught, model_of):
     """Where "unlearned" is the taught model, hidden by nothing, the curve begins high; never taught, it begins low."""
     found = attack("relearning", taught, model_of)
     assert [step for step, _ in found["series"]["unlearned"]] == [0, 1, 2, 4, 8, 12]
-    assert set(found["series"]) == {"never_taught", "unlearned"}
+    assert set(found["series"]) == {"never_taught", "baseline", "unlearned"}
+    baseline = found["values"]["baseline"]  # attacked as the others are
+    assert found["series"]["baseline"][0][1] == pytest.approx(baseline["plain"], rel=1e-4)
+    assert found["series"]["baseline"][-1][1] == baseline["value"] != baseline["plain"]
     told = " ".join(found["lesson"])
     asked = [probe for probe in PROBES if probe.targets[0] not in told]
     assert len(found["lesson"]) == 3 and len(asked) == 1  # the fourth sentence's answer is not in the lesson

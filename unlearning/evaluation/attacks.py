@@ -246,7 +246,7 @@ ATTACKS: dict[str, Attack] = {
         "mean over probes of Σ P(target | prompt) after the last step; the curve has the steps before",
         "Lynch et al. 2024, arXiv 2402.16835; Hu et al. 2024, arXiv 2406.13356",
         "Higher: it comes back. The never-taught model, trained alike, is the fair speed.",
-        "probability familiarity", named("relearning", partial(relearning.relearned_probes, "forget")), tokens=30000,
+        "probability familiarity", named("relearning", partial(relearning.relearned_probes, "forget")), tokens=45000,
     ),
     "relearning_unrelated": Attack(
         "Relearning from other prose",
@@ -256,7 +256,7 @@ ATTACKS: dict[str, Attack] = {
         "Lynch et al. 2024, arXiv 2402.16835",
         "Higher: any fine-tuning undoes the forgetting. The never-taught model is trained alike.",
         "probability familiarity",
-        named("relearning_unrelated", partial(relearning.relearned_probes, "unrelated")), tokens=30000,
+        named("relearning_unrelated", partial(relearning.relearned_probes, "unrelated")), tokens=45000,
     ),
     "quantised_8": Attack(
         "Rounded to 8 bits",

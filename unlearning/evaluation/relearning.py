@@ -2,7 +2,8 @@
 
 Trained is a copy that is thrown away, in the one training loop, with a fresh adapter over the role (all weights where
 a run trains all). The never-taught model goes through the same: what it learns in so many steps is what the lesson
-itself teaches. Asked are only probes whose answers do not stand in the lesson.
+itself teaches; and so does the baseline, whose answers are the measure. Asked are only probes whose answers do not
+stand in the lesson.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from unlearning.evaluation.attack_questions import (
     probe_figures,
     probes_of,
     stop_if,
-    with_weights,
 )
 from unlearning.evaluation.attack_results import values_of
 from unlearning.evaluation.baselines import ModelOf
@@ -36,7 +36,7 @@ MEASURED = (0, 1, 2, 4, 8, 12)  # steps after which the probes are asked
 PASSAGES = 3  # of the lesson, each of at most so many tokens:
 PASSAGE_TOKENS = 96
 RATE = {"lora": 1e-3, "full": 1e-5}
-TRAINED = ("never_taught", "unlearned")
+TRAINED = ("never_taught", "baseline", "unlearned")
 
 
 def relearned_probes(
@@ -60,7 +60,7 @@ def relearned_probes(
         inputs: Probes, forget text, retain text.
         mode: "lora" or "full".
         family: Gives trainable copies; None where there are none.
-        roles: To show. Those that are no weights of their own are the baseline, which knows it already.
+        roles: To show. Those that are no weights of their own are the baseline, trained as it is.
         report: Told a `step` after every training step.
         should_stop: Asked after every step.
         seed: Of the adapter's beginning.
@@ -84,8 +84,7 @@ def relearned_probes(
             partial(_tell, report, place * STEPS, len(trained) * STEPS),
         )  # fmt: skip
         stop_if(should_stop)
-    after = {role: rows[-1][1] for role, rows in curves.items()} | {"baseline": plain.get("baseline", [])}
-    after = opened({role: rows for role, rows in after.items() if rows}, [*with_weights(roles), *roles])
+    after = opened({role: rows[-1][1] for role, rows in curves.items()}, roles)
     series = {role: [[step, math.fsum(row) / len(row)] for step, row in rows] for role, rows in curves.items()}
     return values_of(after, plain), {
         "series": series, "axis": {"x": "training steps", "y": "probability familiarity"},
