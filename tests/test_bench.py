@@ -16,6 +16,7 @@ from unlearning.bench.growth import grow
 from unlearning.bench.stages import STAGES, Prepared
 from unlearning.bench.trial import Order, Trial, answer, measure, paired
 from unlearning.cli import main
+from unlearning.config import Settings
 from unlearning.errors import RunError, SettingsError
 from unlearning.methods.examples import next_token_example
 from unlearning.methods.losses import batch_cross_entropy
@@ -82,12 +83,35 @@ def test_the_floor_takes_the_same_gradients():
         torch.optim.AdamW.step = lambda self: kept.extend(
             p.grad.clone() for g in self.param_groups for p in g["params"]
         )
-        floor.train_steps(model, [[rows]], "float32")
+        floor.train_steps(model, [[[(row, range(len(row) - 1)) for row in rows]]], "float32")
     finally:
         torch.optim.AdamW.step = taken
     assert len(kept) == len(wanted) > 0
     for one, other in zip(kept, wanted, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_the_floor_predicts_where_the_stage_does_and_once():
+    """A position that counts three times costs the stage one prediction, and so it does the floor."""
+    order = replace(TINY, stage="finetune", blocks=4)
+    kept, seen = [], floor.train_steps
+    try:
+        floor.train_steps = lambda model, steps, dtype: kept.append(steps)
+        trial = STAGES["finetune"](Prepared(order))
+        trial.floor()
+    finally:
+        floor.train_steps = seen
+    blocks = [block for passes in kept[0] for rows in passes for block in rows]
+    assert all(len(positions) == len(set(positions)) for _, positions in blocks)
+    assert sum(len(positions) for _, positions in blocks) < 0.9 * sum(len(ids) for ids, _ in blocks)
+    pieces = Settings().finetune.retain_pieces
+    assert sum(len(rows) for passes in kept[0] for rows in passes) == 4 + 2 * pieces
+    model, flops = tiny_llama(byte_level_bpe()), []
+    for positions in ([3, 19], range(12)):
+        with FlopCounterMode(display=False) as counted:
+            floor.train_steps(model, [[[(list(range(5, 25)), positions)]]], "float32")
+        flops.append(counted.get_total_flops())
+    assert flops[1] - flops[0] == 10 * 6 * cost_of(model).head
 
 
 def test_the_authors_labels():

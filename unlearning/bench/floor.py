@@ -27,21 +27,30 @@ def plain_layers(model: Any) -> Iterator[None]:
             layer.__class__ = LeanLinear
 
 
-def padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any]:
-    """Ids and next-token labels, [rows, time]; padding and last tokens have none (−100)."""
+Block = tuple[Sequence[int], Sequence[int]]  # token ids, and the positions whose next token is predicted
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Any:
+    """Ids, [rows, time]."""
     import torch
 
-    time = max(map(len, rows))
-    ids = torch.zeros(len(rows), time, dtype=torch.long)
-    labels = torch.full((len(rows), time), -100)
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for place, row in enumerate(rows):
         ids[place, : len(row)] = torch.as_tensor(row)
-        labels[place, : len(row) - 1] = torch.as_tensor(row[1:])
-    return ids.to(device), labels.to(device)
+    return ids
 
 
-def train_steps(model: Any, steps: Sequence[Sequence[Sequence[Sequence[int]]]], dtype: str) -> None:
-    """A bare training loop: steps of passes of blocks of token ids; all logits of a pass at once, AdamW.
+def next_tokens(blocks: Sequence[Block], time: int) -> tuple[Any, Any]:
+    """Where something is predicted in the flattened [blocks × time] positions of a pass, and the token there, [n]."""
+    import torch
+
+    rows = [place * time + position for place, (_, positions) in enumerate(blocks) for position in positions]
+    labels = [ids[(position + 1) % len(ids)] for ids, positions in blocks for position in positions]
+    return torch.tensor(rows, dtype=torch.long), torch.tensor(labels, dtype=torch.long)
+
+
+def train_steps(model: Any, steps: Sequence[Sequence[Sequence[Block]]], dtype: str) -> None:
+    """A bare training loop: steps of passes of blocks; the logits that count, all of a pass at once; AdamW.
 
     Args:
         model: Whose trainable parameters are trained (at a rate of next to nothing).
@@ -51,16 +60,20 @@ def train_steps(model: Any, steps: Sequence[Sequence[Sequence[Sequence[int]]]], 
     import torch
     import torch.nn.functional as F
 
+    core = model.get_base_model() if hasattr(model, "peft_config") else model
+    body, head = core.base_model, core.get_output_embeddings()
     model.train()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=1e-9)
     kind = model.device.type
     for passes in steps:
-        for rows in passes:
-            ids, labels = padded(rows, model.device)
+        for blocks in passes:
+            ids = padded([block for block, _ in blocks])
+            rows, labels = (part.to(model.device) for part in next_tokens(blocks, ids.shape[1]))
             with torch.autocast(kind, torch.bfloat16) if dtype == "bfloat16" else nullcontext():
-                logits = model(input_ids=ids, use_cache=False).logits
-            F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten()).backward()
+                hidden = body(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
+                logits = head(hidden.flatten(0, 1)[rows])  # [n, vocab]
+            (F.cross_entropy(logits.float(), labels, reduction="sum") / max(1, len(labels))).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     model.eval()
@@ -72,7 +85,7 @@ def forward_passes(model: Any, passes: Sequence[Sequence[Sequence[int]]]) -> Non
 
     with torch.inference_mode():
         for rows in passes:
-            model(input_ids=padded(rows, model.device)[0], use_cache=False).logits  # noqa: B018
+            model(input_ids=padded(rows).to(model.device), use_cache=False).logits  # noqa: B018
 
 
 def read_tokens(models: Sequence[Any], ids: Sequence[int]) -> list[Any]:

@@ -114,9 +114,7 @@ def predicted(order: Order, stages: dict[str, Any]) -> dict[str, Any]:
 def _expected(stage: str, measured: dict[str, Any], speeds: Speeds) -> dict[str, float]:
     if stage == "label":  # a pass of the baseline and one of the reinforced model
         return {"seconds": 2 * measured["tokens"] / speeds.label_tokens_per_s}
-    block = measured["tokens"] / measured["blocks"]
-    in_pass = min(measured["pass_blocks"], 4) * block
-    peak = max(speeds.floor_bytes, speeds.resident_bytes + in_pass * speeds.train_bytes_per_token)
+    peak = max(speeds.floor_bytes, speeds.resident_bytes + measured["pass_tokens"] * speeds.train_bytes_per_token)
     return {"seconds": measured["tokens"] / speeds.train_tokens_per_s, "peak_bytes": peak}
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from unlearning.bench import floor
 from unlearning.bench.cost import ModelCost, cost_of
@@ -21,7 +24,7 @@ from unlearning.models.side_by_side import generate_columns
 from unlearning.scenarios import ASSETS, load_scenario
 from unlearning.text.anchors import load_dictionary
 from unlearning.text.blocks import cut_blocks
-from unlearning.training.loop import Term, blocks_of_step, train
+from unlearning.training.loop import Term, blocks_of_step, count_steps, train
 
 ROLES = ("baseline", "unlearned")
 STRIP_TOKENS = 1000
@@ -88,9 +91,10 @@ class Prepared:
         """Blocks of the default scenario's text, rich in anchors; it goes round for long orders."""
         return _blocks(load_scenario("wonderland").text, self.family.tokenizer, self.order)
 
-    @cached_property
-    def retain_texts(self) -> list[str]:
-        return _blocks(ASSETS / "retain.md", self.family.tokenizer, self.order)
+    def retain_texts(self, pieces: int) -> list[str]:
+        """Unrelated prose, so many pieces to a block."""
+        short = {"block_tokens": max(8, self.order.block_tokens // pieces), "blocks": self.order.blocks * pieces}
+        return _blocks(ASSETS / "retain.md", self.family.tokenizer, replace(self.order, **short))
 
     @cached_property
     def ids(self) -> list[list[int]]:
@@ -100,9 +104,9 @@ class Prepared:
     def tokens(self) -> int:
         return sum(map(len, self.ids))
 
-    def grouped(self, rows: Sequence[Any]) -> list[list[Any]]:
-        """Rows as the passes take them."""
-        size = self.pass_blocks
+    def grouped(self, rows: Sequence[Any], a_block: int = 1) -> list[list[Any]]:
+        """Rows as the passes take them; `a_block` of them take the room of a block."""
+        size = self.pass_blocks * a_block
         return [list(rows[first : first + size]) for first in range(0, len(rows), size)]
 
 
@@ -117,48 +121,56 @@ def _training(prepared: Prepared, role: str, settings: TrainSettings, first: lis
     """A training stage of one epoch against a bare loop over the same blocks in the same passes."""
     settings = settings.model_copy(update={"epochs": 1, "learning_rate": 1e-9})
     family, hardware = prepared.family, prepared.hardware
-    terms = [Term(role, first, blocks=settings.batch_blocks)]
-    if kept and settings.retain_weight and settings.retain_blocks:
-        baseline = partial(family.role, "baseline")
-        wanted = min(len(prepared.retain_texts), settings.retain_blocks * -(-len(first) // settings.batch_blocks))
-        retain = list(own_predictions(prepared.retain_texts[:wanted], family.tokenizer, baseline, _TOP_K))
-        terms.append(Term("retain", retain, settings.retain_weight, settings.retain_blocks))  # whole blocks
-    steps = [_passes(step, terms, prepared) for step in range(-(-len(first) // settings.batch_blocks))]
-    blocks = [example for passes in steps for rows in passes for example in rows]
+    terms, count = [Term(role, first, blocks=settings.batch_blocks)], count_steps(len(first), settings)
+    kept = kept and bool(settings.retain_weight and settings.retain_blocks)
+    if kept:
+        terms.append(_retain_term(prepared, settings, count))
+    steps = [_passes(step, terms, prepared) for step in range(count)]
+    read = [[[(one.ids.tolist(), np.unique(one.positions).tolist()) for one in rows] for rows in p] for p in steps]
     model = family.create("reinforced" if role == "teach" else role)
     Prepared._disturb(model)
 
-    ids = [[[one.ids.tolist() for one in rows] for rows in passes] for passes in steps]
-
     def bare() -> None:
-        floor.train_steps(model, ids, hardware.dtype)
+        floor.train_steps(model, read, hardware.dtype)
 
     def usual() -> None:
         with floor.plain_layers(model):
             bare()
 
-    tokens = sum(len(example.ids) for example in blocks)
-    projected = sum(len(example.positions) for example in blocks)
+    lengths = [[(len(ids), len(positions)) for ids, positions in rows] for passes in read for rows in passes]
+    cost = cost_of(model)
     return Trial(
         act=lambda: train(
             model, terms, settings, stage=role, dtype=hardware.dtype, pass_blocks=prepared.pass_blocks
         ),
-        tokens=tokens,
-        flops=cost_of(model).training(tokens, tokens / len(blocks), projected),
+        tokens=sum(tokens for rows in lengths for tokens, _ in rows),
+        flops=sum(cost.training(tokens, tokens, projected) for rows in lengths for tokens, projected in rows),
         floor=bare,
-        floor_is="a bare torch loop over the same blocks, all logits at once",
+        floor_is="a bare torch loop over the same blocks, the logits that count, all at once",
         others={"with peft's own layers": usual} if prepared.order.mode == "lora" else {},
-        facts={"blocks": len(blocks), "steps": len(steps)},
+        facts={
+            "blocks": len(first) + count * settings.retain_blocks * kept, "steps": count,
+            "pass_tokens": max(sum(tokens for tokens, _ in rows) for rows in lengths),
+        },
     )  # fmt: skip
 
 
 _TOP_K = Settings().label.top_k
 
 
+def _retain_term(prepared: Prepared, settings: TrainSettings, steps: int) -> Term:
+    """As a run has it: the baseline's own predictions, each block in the pieces of the settings."""
+    pieces, baseline = settings.retain_pieces, partial(prepared.family.role, "baseline")
+    texts = prepared.retain_texts(pieces)[: steps * settings.retain_blocks * pieces]
+    batch, sure = prepared.pass_blocks * pieces, settings.retain_sure
+    kept = list(own_predictions(texts, prepared.family.tokenizer, baseline, _TOP_K, batch, sure=sure))
+    return Term("retain", kept, settings.retain_weight, settings.retain_blocks * pieces, pieces)
+
+
 def _passes(step: int, terms: Sequence[Term], prepared: Prepared) -> list[list[Example]]:
     found: list[list[Example]] = []
     for place, term in enumerate(terms):
-        found += prepared.grouped(blocks_of_step(step, term, term.blocks, 0, wrap=place > 0))
+        found += prepared.grouped(blocks_of_step(step, term, term.blocks, 0, wrap=place > 0), term.a_block)
     return found
 
 
@@ -237,8 +249,6 @@ def _authors(prepared: Prepared, settings: LabelSettings) -> Callable[[], object
     ]
 
     def act() -> None:
-        from dataclasses import replace
-
         if not models:
             whole = replace(prepared.hardware, dtype="float32")
             models.extend(load(prepared.order.model, whole, True)[0] for _ in range(2))
