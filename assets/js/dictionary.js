@@ -5,6 +5,8 @@ const ROWS_AT_ONCE = 120;
 const view = { filter: "", which: "all", shown: ROWS_AT_ONCE, page: 0, seed: 0, text: "both" };
 let state = null;
 let draft = "";
+let drawing = false;
+let rowsDrawn = 0;
 
 /* --- what stands where --- */
 const toolbar = node("div", { class: "row toolbar", role: "toolbar", "aria-label": "Dictionary" });
@@ -22,13 +24,16 @@ function footer() {
 }
 
 /* --- talking to the server --- */
-/* One after another: what is asked for while an answer is on its way waits for it. */
+/* One after another: what is asked for while an answer is on its way waits for it. `more` may be made when its turn comes. */
 let line = Promise.resolve();
+let asked = 0; // not answered yet
 function act(action, more = {}, focus = null) {
-  line = line.then(() => ask(action, more, focus));
+  asked += 1;
+  line = line.then(() => ask(action, typeof more === "function" ? more() : more, focus));
   return line;
 }
 async function ask(action, more, focus) {
+  asked -= 1;
   element.setAttribute("aria-busy", "true");
   const slow = setTimeout(() => say("Working …"), 600);
   try {
@@ -147,8 +152,10 @@ function drawRows() {
   const rows = visible();
   const head = node("div", { class: "anchor-row head", role: "row" }, HEAD.map(([key, words]) => node("span", { role: "columnheader", class: `c-${key}` }, words || node("span", { class: "sr" }, "delete"))));
   const rest = rows.length - view.shown;
+  drawing = true; // a browser may tell of the focus that goes with the old rows
   fill(table, rows.length ? head : null, rows.slice(0, view.shown).map(([row, i]) => drawRow(row, i)),
     rest > 0 ? node("button", { type: "button", class: "quiet", onclick: () => { view.shown += 400; drawRows(); } }, `Show ${Math.min(rest, 400)} more of ${rows.length}`) : null);
+  drawing = false;
   if (!rows.length) table.append(nothing());
   drawTotals();
 }
@@ -162,7 +169,7 @@ function drawRow(row, i) {
   const hint = `finding-${i}`;
   const cell = (name, ...children) => node("span", { role: "cell", class: `c-${name}` }, ...children);
   const input = (field, value, label) => node("input", {
-    type: "text", value, "aria-label": `${label} of row ${i + 1}`, "data-key": `${i}:${field}`, "data-row": i, "data-field": field, autocomplete: "off", dir: "auto", title: value,
+    type: "text", value, "aria-label": `${label} of row ${i + 1}`, "data-key": `${i}:${field}`, "data-row": i, "data-field": field, "data-was": row.term, autocomplete: "off", dir: "auto", title: value,
     "aria-invalid": problem && problem.severity === "error" && problem.field === field ? "true" : null, "aria-describedby": problem ? hint : null,
   });
   const kind = kindSelect(row.kind, { "aria-label": `Kind of “${row.term}”`, "data-key": `${i}:kind`, "data-row": i, "data-field": "kind" });
@@ -189,17 +196,24 @@ function drawTotals() {
 }
 
 /* --- editing in place --- */
+/* Where row i, which held `was` when there were `count` rows, is now; -1 where it is gone. */
+const rowNow = (i, was, count) => (state.rows.length === count ? i : state.rows.findIndex((row) => row.term === was));
 function commit(input) {
   const i = Number(input.dataset.row);
   const row = state.rows[i];
   if (!row) return;
-  const before = input.dataset.field === "translations" ? row.translations.join(" | ") : row[input.dataset.field];
+  const before = input.dataset.sent ?? (input.dataset.field === "translations" ? row.translations.join(" | ") : row[input.dataset.field]);
   if (input.value.trim() === before) return;
-  const anchor = { term: row.term, translations: row.translations, kind: row.kind, enabled: row.enabled, note: row.note };
-  anchor[input.dataset.field] = input.dataset.field === "translations" ? split(input.value) : input.value;
-  act("edit", { row: i, was: row.term, anchor });
+  input.dataset.sent = input.value.trim();
+  const [field, count, value] = [input.dataset.field, state.rows.length, input.dataset.field === "translations" ? split(input.value) : input.value];
+  act("edit", () => {
+    const now = rowNow(i, row.term, count);
+    const { term, translations, kind, enabled, note } = state.rows[now] || row;
+    return { row: now, was: term, anchor: { term, translations, kind, enabled, note, [field]: value } };
+  }).then((found) => { if (!found) delete input.dataset.sent; });
 }
-table.addEventListener("change", (event) => { if (event.target.dataset.field) commit(event.target); });
+/* A value that was put back after a redrawing fires no "change" when it is left. */
+for (const told of ["change", "focusout"]) table.addEventListener(told, (event) => { if (event.target.dataset.field && !drawing) commit(event.target); });
 table.addEventListener("keydown", (event) => {
   const input = event.target;
   if (!input.dataset || !input.dataset.field) return;
@@ -265,17 +279,25 @@ async function showInText(row) {
 /* --- all of it; the focus comes back to where it was --- */
 function draw(focus) {
   const active = element.contains(document.activeElement) ? document.activeElement : null;
-  const key = focus || (active && active.dataset.key);
+  const cell = active && active.dataset.was !== undefined ? active : null;
+  const answered = cell && !asked && cell.dataset.sent === cell.value.trim();
+  const typed = cell && !answered && cell.value !== cell.defaultValue ? cell.value : null; // the table does not know it yet
+  const key = typed === null ? focus || (active && active.dataset.key) : `${rowNow(Number(cell.dataset.row), cell.dataset.was, rowsDrawn)}:${cell.dataset.field}`;
   const [from, to] = active && active.tagName === "INPUT" && active.type === "text" ? [active.selectionStart, active.selectionEnd] : [null, null];
   drawToolbar();
   drawAdder();
   drawRows();
+  rowsDrawn = state.rows.length;
   drawPreview();
   if (!key) return;
   const again = element.querySelector(`[data-key="${key}"]`) || (key.endsWith(":delete") && [...table.querySelectorAll("[data-key$=':delete']")].pop());
   const target = again && again.disabled ? toolbar.querySelector("[data-key]:not(:disabled)") : again;
   if (!target || target === document.activeElement) return;
   target.focus({ preventScroll: true });
+  if (typed !== null && target.dataset.key === key) {
+    target.value = typed;
+    if (cell.dataset.sent !== undefined) target.dataset.sent = cell.dataset.sent;
+  }
   if (from !== null && target.type === "text") target.setSelectionRange(from, to);
 }
 watch("value", () => {

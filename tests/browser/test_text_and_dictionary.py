@@ -102,6 +102,32 @@ def test_the_table_can_be_used_from_the_keyboard_alone(page, site):
     expect(page.get_by_label("Use “Dinah”")).to_be_focused()
 
 
+def test_what_is_typed_while_an_edit_is_answered_stays_and_counts(page, site):
+    """The answer comes late and draws the table anew: letters, their place and both edits must outlive it."""
+    arrive(page, site, "?step=dictionary")
+    term, words = page.locator("input[data-key='0:term']"), page.locator("input[data-key='0:translations']")
+    expect(term).to_have_value("Alice")
+    held = []
+    page.route("**/component_server/**", lambda route: route.continue_() if held else held.append(route))
+    term.fill("Alicia")
+    term.press("Tab")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("Cla")
+    expect(words).to_be_focused()
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    expect(page.get_by_label("Use “Alicia”", exact=True)).to_be_visible()
+    expect(words).to_have_value("Cla")
+    page.keyboard.type("ra | Bertha")
+    expect(words).to_have_value("Clara | Bertha")
+    page.keyboard.press("Tab")
+    expect(words).to_have_attribute("title", "Clara | Bertha")  # as the table knows it now
+    page.reload()
+    expect(term).to_have_value("Alicia")
+    expect(words).to_have_value("Clara | Bertha")
+
+
 def test_export_and_import_give_the_same_table(page, site, tmp_path):
     arrive(page, site, "?step=dictionary")
     page.wait_for_selector("input[data-key='0:term']")
