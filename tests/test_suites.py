@@ -224,3 +224,13 @@ def test_a_further_model_is_measured_beside_those_of_the_run(workspace, of, eval
     for name, figure in found["metrics"]["never_taught"].items():
         assert found["metrics"]["other"][name]["value"] == pytest.approx(figure["value"], rel=1e-4, abs=1e-6), name
     assert found["table"]["roles"][:4] == ["never_taught", "baseline", "unlearned", "other"]
+
+
+def test_columns_are_asked_half_of_the_passages_that_the_models_are_asked(workspace, of):
+    run = suites.create_evaluation(workspace, of, "quick", columns=["filtered"], extra={"parts": ["passages"]})
+    execute(run.folder, untold, lambda: False)
+    asked = read_json(run.folder / suites.RESULT)["evidence"]["passages"]
+    prompts = {role: [row["prompt"] for row in rows] for role, rows in asked.items()}
+    assert len(prompts["baseline"]) > 2 and prompts["unlearned"] == prompts["baseline"]
+    assert prompts["filtered"] == prompts["baseline"][::2]
+    shutil.rmtree(run.folder)

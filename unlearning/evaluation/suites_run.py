@@ -288,8 +288,9 @@ def _texts(asking: Asking, role: str) -> dict[str, Any]:
 def _passages(asking: Asking, role: str) -> dict[str, Any]:
     tokenizer, tokens = asking.work.family.tokenizer, asking.effort.passage_tokens
     cut = (cut_passage(block, tokenizer, tokens) for block in asking.inputs.forget)
-    most = asking.effort.passages // (2 if role in asking.columns else 1)  # words one by one cost columns most
-    chosen = spread([passage for passage in cut if passage], most)
+    chosen = spread([passage for passage in cut if passage], asking.effort.passages)
+    if role in asking.columns:
+        chosen = chosen[::2]  # words one by one cost columns most; what they are asked the models are asked too
     with asking.model_of(role) as model:
         return {"passages": measure_passages(model, tokenizer, chosen, tokens)}
 
