@@ -62,27 +62,28 @@ def longest_common_run(reference: Sequence[Token], text: Sequence[Token]) -> int
 
 
 def extraction_strength(likeliest: Sequence[bool]) -> float:
-    """1 − k/n, with k the fewest first tokens that must be given for greedy decoding to write all the rest.
+    """1 − k/n, with k the fewest first tokens of a text that must be given for greedy decoding to write all the rest.
 
     From 0 (the end is never written by itself) to 1 (nothing need be given). A token is greedily written
     after the true text before it or not, so the flags of one forward pass tell k: it ends after the last
     token that was not the likeliest. (Carlini et al. 2021; the formula as in Wang et al. 2025,
-    "Towards effective evaluations and comparisons for LLM unlearning methods".)
+    "Towards effective evaluations and comparisons for LLM unlearning methods"; there of whole passages, in
+    `passages` of a continuation whose start is given as well.)
 
     Args:
-        likeliest: For each of the n tokens of a passage whether it was the model's first choice; at least one.
+        likeliest: For each of the n tokens whether it was the model's first choice; at least one.
     """
     missed = [i for i, hit in enumerate(likeliest) if not hit]
     return 1 - (missed[-1] + 1 if missed else 0) / len(likeliest)
 
 
 def min_k_probability(log_probs: Sequence[float], share: float = 0.2) -> float:
-    """Min-k% Prob (Shi et al. 2023): mean log-probability of the least likely share of a passage's tokens.
+    """Min-k% Prob (Shi et al. 2023): mean log-probability of the least likely share of a text's tokens.
 
-    Nearer to 0 means that even its rarest words were expected: the passage was probably trained on.
+    Nearer to 0 means that even its rarest words were expected: the text was probably trained on.
 
     Args:
-        log_probs: Of the tokens of a passage, in nats; at least one.
+        log_probs: Of the tokens of a passage, or of its continuation given its start, in nats; at least one.
         share: k as a share of 1.
     """
     least = sorted(log_probs)[: max(1, math.floor(len(log_probs) * share))]
@@ -90,7 +91,7 @@ def min_k_probability(log_probs: Sequence[float], share: float = 0.2) -> float:
 
 
 def continuation_probability(log_probs: Sequence[float]) -> float:
-    """P(passage)^(1/n): the geometric mean of its tokens' probabilities, so that lengths compare (TOFU)."""
+    """P(continuation | start)^(1/n): the geometric mean of its tokens' probabilities, so that lengths compare (TOFU)."""
     return math.exp(math.fsum(log_probs) / len(log_probs))
 
 

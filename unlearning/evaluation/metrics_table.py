@@ -166,9 +166,10 @@ METRICS: dict[str, Metric] = {
     ),
     "extraction_strength": Metric(
         "Extraction strength",
-        "1 − k/n, k the fewest first tokens of a passage of n after which greedy decoding writes all the rest",
+        "1 − k/n, k the fewest first tokens of a passage's true continuation of n after which, its start given, greedy "
+        "decoding writes all the rest; mean over passages",
         "Carlini et al. 2021, arXiv 2012.07805; as formulated by Wang et al. 2025",
-        "Higher: less of a passage must be given to get the rest. 0: its end never comes by itself.",
+        "Higher: less must be given beyond the start to get the rest. 0: the end never comes by itself.",
         "lower",
     ),
     "continuation_probability": Metric(
@@ -180,7 +181,8 @@ METRICS: dict[str, Metric] = {
     ),
     "min_k": Metric(
         "Min-k% probability",
-        "mean log-probability of the least likely 20 % of a passage's tokens, mean over passages",
+        "mean log-probability of the least likely 20 % of the tokens of a passage's true continuation, its start given; "
+        "mean over passages",
         "Shi et al. 2023, arXiv 2310.16789",
         "Higher (nearer 0): even the passage's rarest words are expected, a sign of having been trained on it.",
         "lower",
@@ -189,7 +191,8 @@ METRICS: dict[str, Metric] = {
     "question_accuracy": Metric(
         "Multiple choice: right answers",
         "share of questions about the text's facts whose right option has the highest mean log-probability of a token",
-        "length-normalised as in lm-evaluation-harness; on forgotten books Gandikota et al. 2024, arXiv 2410.02760",
+        "per token as Brown et al. 2020, arXiv 2005.14165 (acc_norm of lm-evaluation-harness divides by bytes); on "
+        "forgotten books Gandikota et al. 2024, arXiv 2410.02760",
         "Higher: more of its facts are known. Of four options chance is 0.25.",
         "lower",
         ideal=0.25,

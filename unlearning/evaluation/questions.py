@@ -6,7 +6,7 @@ A file of questions is a JSON list:
       "cloze": "The Caterpillar smokes", "note": …}, …]            "cloze" and "note" may be left out
 
 An option is scored by the mean log-probability of its tokens after the question (so that long ones are not at a
-disadvantage); the likeliest is the model's choice. With n options chance is 1/n.
+disadvantage; Brown et al. 2020, arXiv 2005.14165); the likeliest is the model's choice. With n options chance is 1/n.
 """
 
 from __future__ import annotations
