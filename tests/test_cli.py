@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from fake_endpoint import broken, serve
 from runs_for_tests import processes_of, wait_until
 
 from unlearning.cli import app, main
@@ -157,6 +158,10 @@ REFUSED = [
     (["export", "nobody", "--out", "x", "--what", "all"], "'all' is not one of"),
     (["evaluate", "nobody"], "There is no run 'nobody'"),
     (["evaluate", "nobody", "--csv", "nowhere/out.csv"], "cannot be written: there is no such folder."),
+    (["evaluate", "nobody", "--judge"], "Give --llm URL and --llm-model NAME."),
+    (["evaluate", "nobody", "--llm", "http://127.0.0.1:9/v1"], "Give --llm URL and --llm-model NAME."),
+    (["evaluate", "nobody", "--compare", "x", "--no-wait"], "--compare needs the result of the evaluation."),
+    (["evaluate", "nobody", "--csv", "x.csv", "--compare", "x", "--no-wait"], "--compare and --csv need the result"),
     (["teach", "--out", "."], ". exists and is not empty."),
     (["anchors", "check", "story.txt"], "An anchor file ends in .csv or .json"),
     (["anchors", "propose", "story.txt", "--limit", "0"], "Invalid value for '--limit'"),
@@ -362,7 +367,18 @@ def test_evaluate_asks_again_and_leaves_the_run_alone(run, finished, capsys):
     shown = capsys.readouterr().out
     assert "Probability familiarity" in shown and "Verbatim overlap" in shown and "as never taught" in shown
 
-    assert main(["evaluate", run.name, "--compare", run.name, "--no-wait", "--json", "queued.json"]) == 0
+    # a judge that does not answer costs its grades and nothing else
+    Path("asked.json").write_text('[{"question": "Who ground the mill?", "options": ["Osric", "Ann"], "answer": 0}]')
+    asked = ["evaluate", run.name, "--questions", "asked.json", "--compare", run.name, "--judge", "--llm-model", "x"]
+    with serve(broken(401)) as server:
+        assert main([*asked, "--llm", server.url, "--csv", "once.csv", "--json", "once.json"]) == 2
+    said = capsys.readouterr()
+    assert "Unlearned models of several runs" in said.out and said.out.count("as never taught") > 1
+    assert "401" in said.err
+    assert "probability_familiarity" in Path("once.csv").read_text()
+    assert "judged_familiarity" not in json.loads(Path("once.json").read_text())["metrics"]["unlearned"]
+
+    assert main(["evaluate", run.name, "--no-wait", "--json", "queued.json"]) == 0
     queued = json.loads(Path("queued.json").read_text())
     assert queued["of"] == run.name
     assert main(["runs", "stop", queued["run"], "--now", "--wait"]) == 0

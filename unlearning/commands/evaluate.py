@@ -11,7 +11,7 @@ import typer
 from unlearning.commands.outcome import run_to_end, show_evaluation
 from unlearning.commands.output import JsonOption, check_writable, console, print_table, say, step_bar, write_json
 from unlearning.commands.settings import with_settings
-from unlearning.errors import SettingsError
+from unlearning.errors import EndpointError, SettingsError
 from unlearning.runs.budget import gigabytes
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ def evaluate(
 
     check_writable(json_file)
     check_writable(csv_file)
+    if judge or llm or llm_model:
+        _endpoint(llm, llm_model)
+    if not wait:
+        _check_needs_no_end({"--judge": judge, "--compare": compare, "--csv": csv_file})
     workspace = workspace_folder()
     of = find(workspace, run)
     suites.effort(suite)
@@ -89,13 +93,26 @@ def evaluate(
         return
     spent = run_to_end(made)["spent"]
     found = suites.read_result(made.folder)
+    failure: EndpointError | None = None
     if judge:
-        found = _judged(made.folder, found, llm, llm_model)
+        try:
+            found = _judged(made.folder, found, llm, llm_model)
+        except EndpointError as error:
+            failure = error  # told when all that there is has been shown and written
     _show(found, made.id, spent)
     if others:
         _show_beside(of.name, found, others)
     _write_csv(csv_file, found)
     write_json(json_file, found | {"run": made.id, "spent": spent})
+    if failure:
+        raise failure
+
+
+def _check_needs_no_end(given: Mapping[str, Any]) -> None:
+    """Refuse options that are about the result, where nobody waits for it."""
+    if asked := [name for name, value in given.items() if value]:
+        verb = "needs" if len(asked) == 1 else "need"
+        raise SettingsError(f"{' and '.join(asked)} {verb} the result of the evaluation.", "Leave out --no-wait.")
 
 
 def _inputs(of: Path, probes: Path | None, questions: Path | None, llm: str, llm_model: str) -> dict[str, Any]:
@@ -201,7 +218,7 @@ def _show_beside(run: str, found: Mapping[str, Any], others: Mapping[str, Mappin
     results = {run: found} | dict(others)
     before = {role: found["metrics"][role] for role in ROLES[:2] if role in found["metrics"]}
     after = {name: each["metrics"]["unlearned"] for name, each in results.items() if "unlearned" in each["metrics"]}
-    console().print(rich_table(compare_table(before | after), "Unlearned models of several runs"))
+    console().print(rich_table(compare_table(before | after), "Unlearned models of several runs", with_perfect=True))
     questions = ("forgotten", "intact")
     rows = [(name, *(each["verdicts"][question]["answer"] for question in questions)) for name, each in results.items()]
     print_table("Verdicts", ("run", *questions), rows)
