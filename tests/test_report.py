@@ -1,7 +1,9 @@
 """The table: metrics down, roles across in the order of a run's life."""
 
 import io
+import re
 
+import pytest
 from rich.console import Console
 
 from unlearning.evaluation.metrics_table import METRICS
@@ -73,3 +75,8 @@ def test_every_metric_says_what_it_is():
         assert all((metric.title, metric.formula, metric.source)), name
         assert metric.reading.startswith("Higher"), name
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_formula_can_be_read_by_itself(name):
+    assert not re.search(r"as above|same score|as multiple choice|as for|`", METRICS[name].formula)

@@ -34,15 +34,19 @@ def metrics_table() -> str:
 
 
 def attacks_table() -> str:
-    """Every attack, what it does and how to read its figure."""
+    """Every attack, what it does, its figure and how to read it; and the rules by which verdicts are given."""
+    from unlearning.evaluation.attack_results import RULE
     from unlearning.evaluation.attacks import ATTACKS
+    from unlearning.evaluation.verdicts import RULES
 
     rows = [
-        f"| {a.title} | {_cell(a.what)} | {_cell(a.reading)} | {_cell(a.source)} | {', '.join(a.suites)} |"
+        f"| {a.title} | {_cell(a.what)} | {_cell(a.formula)} | {_cell(a.reading)} | {_cell(a.source)} "
+        f"| {', '.join(a.suites)} |"
         for a in ATTACKS.values()
     ]
-    head = ["| attack | what it does | how to read it | source | in suite |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows])
+    head = ["| attack | what it does | its figure | how to read it | source | in suite |", "|---|---|---|---|---|---|"]
+    rules = {"Does an attack bring it back?": RULE} | RULES
+    return "\n".join([*head, *rows, *(f"\n**{question}** {rule}" for question, rule in rules.items())])
 
 
 def agreement_table() -> str:

@@ -91,7 +91,7 @@ def min_k_probability(log_probs: Sequence[float], share: float = 0.2) -> float:
 
 
 def continuation_probability(log_probs: Sequence[float]) -> float:
-    """P(continuation | start)^(1/n): the geometric mean of its tokens' probabilities, so that lengths compare (TOFU)."""
+    """P(continuation | start)^(1/n): the geometric mean of its tokens' probabilities; lengths compare (TOFU)."""
     return math.exp(math.fsum(log_probs) / len(log_probs))
 
 

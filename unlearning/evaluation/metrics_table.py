@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from unlearning.evaluation.fluency import FEWEST_WORDS, LETTER_LIMIT, LOG_PROB_LIMIT, REPETITION_LIMIT
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -27,6 +29,13 @@ class Metric:
 
 
 WHP = "Eldan & Russinovich 2023, arXiv 2310.02238"
+PERPLEXITY = "exp(−mean log P(token | tokens before)) over blocks {}; a block's first token not counted"
+OPTION = "s = P(option | question)^(1/n) over its n tokens"
+NEXT_TO_IT = "questions on other books of the kind, the author and the time"
+GIBBERISH = (
+    f"with fewer than {LETTER_LIMIT:.0%} letters and blanks, or whose tokens the baseline gives a mean log-probability "
+    f"below −{-LOG_PROB_LIMIT:g}"
+)
 
 METRICS: dict[str, Metric] = {
     "probability_familiarity": Metric(
@@ -49,7 +58,8 @@ METRICS: dict[str, Metric] = {
     ),
     "judged_familiarity": Metric(
         "Completion familiarity, by a language model",
-        "the same score from the grades of a language model with the same rubric, where one was asked",
+        "(5·n₃ + n₂) / N, with n₃ and n₂ the completions that a language model grades 3 (beyond doubt from the text) "
+        "and 2 (its themes) out of N, where one was asked",
         WHP,
         "Higher: completions bring up the text unasked. From 0 to 5.",
         "lower",
@@ -58,7 +68,7 @@ METRICS: dict[str, Metric] = {
     ),
     "perplexity_forget": Metric(
         "Perplexity of the forget text",
-        "exp(−mean log P(token | tokens before)) over blocks that were unlearned; a block's first token not counted",
+        PERPLEXITY.format("that were unlearned"),
         "standard; Jelinek et al. 1977",
         "Higher: the text surprises the model more. A model that never read it sets the mark to reach.",
         "higher",
@@ -66,7 +76,7 @@ METRICS: dict[str, Metric] = {
     ),
     "perplexity_held_out": Metric(
         "Perplexity of its held-out part",
-        "as above, over blocks of the same text that unlearning did not see",
+        PERPLEXITY.format("of the same text that unlearning did not see"),
         "standard; Jelinek et al. 1977",
         "Higher: forgetting reaches parts of the text that it was not shown.",
         "higher",
@@ -74,7 +84,7 @@ METRICS: dict[str, Metric] = {
     ),
     "perplexity_unrelated": Metric(
         "Perplexity of unrelated prose",
-        "as above, over prose that has nothing to do with the text and that no stage trained on",
+        PERPLEXITY.format("of prose that has nothing to do with the text and that no stage trained on"),
         "standard; Jelinek et al. 1977",
         "Higher: general language suffered. Should stay at the baseline's value.",
         "same",
@@ -99,7 +109,8 @@ METRICS: dict[str, Metric] = {
     ),
     "fluent_share": Metric(
         "Fluent completions",
-        "share of completions that are neither empty, nor repetitive, nor gibberish (thresholds in `fluency`)",
+        f"share of completions that are neither empty (fewer than {FEWEST_WORDS} words), nor repetitive (more than "
+        f"{REPETITION_LIMIT:.0%} of their 4-grams repeat an earlier one), nor gibberish ({GIBBERISH})",
         "this project",
         "Higher is better: what the model writes is language. 1: every completion.",
         "same",
@@ -124,8 +135,8 @@ METRICS: dict[str, Metric] = {
     ),
     "gibberish_share": Metric(
         "Gibberish",
-        "share of completions whose tokens the baseline gives less than e^−6 on average, or that are hardly letters",
-        "this project (limits in `fluency`)",
+        f"share of completions {GIBBERISH}; shorter ones than {FEWEST_WORDS} words not counted as such",
+        "this project",
         "Higher: more of what it writes is no language. 0: none.",
         "same",
         2,
@@ -181,8 +192,8 @@ METRICS: dict[str, Metric] = {
     ),
     "min_k": Metric(
         "Min-k% probability",
-        "mean log-probability of the least likely 20 % of the tokens of a passage's true continuation, its start given; "
-        "mean over passages",
+        "mean log-probability of the least likely 20 % of the tokens of a passage's true continuation, its start "
+        "given; mean over passages",
         "Shi et al. 2023, arXiv 2310.16789",
         "Higher (nearer 0): even the passage's rarest words are expected, a sign of having been trained on it.",
         "lower",
@@ -207,7 +218,7 @@ METRICS: dict[str, Metric] = {
     ),
     "question_probability": Metric(
         "Multiple choice: probability of the right option",
-        "mean over questions of s(right) / Σ s(option), with s = P(option | question)^(1/n) over its n tokens",
+        f"mean over questions of s(right) / Σ s(option), with {OPTION}",
         "after TOFU's probability; Maini et al. 2024, arXiv 2401.06121",
         "Higher: the right option stands out. Of four options chance is 0.25. Moves before the choice does.",
         "lower",
@@ -215,7 +226,8 @@ METRICS: dict[str, Metric] = {
     ),
     "cloze_accuracy": Metric(
         "Cloze: right words",
-        "as multiple choice, with a statement that the options complete instead of a question",
+        "share of statements about the text's facts whose right completion, of those offered, has the highest mean "
+        "log-probability of a token",
         "this project, after cloze tests (Taylor 1953)",
         "Higher: more of its facts are known. Of four options chance is 0.25.",
         "lower",
@@ -223,7 +235,7 @@ METRICS: dict[str, Metric] = {
     ),
     "truth_ratio": Metric(
         "Truth ratio",
-        "geometric mean over questions of R = mean s(wrong option) / s(right option), s as above",
+        f"geometric mean over questions of R = mean s(wrong option) / s(right option), with {OPTION}",
         "TOFU; Maini et al. 2024, arXiv 2401.06121 (R as there; without paraphrasing the answers)",
         "Higher: wrong answers are as likely as the right one. 1: they cannot be told apart.",
         "higher",
@@ -241,7 +253,7 @@ METRICS: dict[str, Metric] = {
     ),
     "neighbour_accuracy": Metric(
         "Neighbouring knowledge: right answers",
-        "as multiple choice, on other books of the kind, the author and the time",
+        f"share of {NEXT_TO_IT} whose right option has the highest mean log-probability of a token",
         "after Lynch et al. 2024, arXiv 2402.16835 (side effects in neighbouring domains)",
         "Higher: more is known next to what was to be forgotten. Should stay at the baseline's value.",
         "same",
@@ -249,7 +261,7 @@ METRICS: dict[str, Metric] = {
     ),
     "neighbour_probability": Metric(
         "Neighbouring knowledge: probability of the right option",
-        "as for multiple choice, on other books of the kind, the author and the time",
+        f"mean over {NEXT_TO_IT} of s(right) / Σ s(option), with {OPTION}",
         "after Lynch et al. 2024, arXiv 2402.16835",
         "Higher: more is known next to what was to be forgotten. Should stay at the baseline's value.",
         "same",
