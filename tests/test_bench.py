@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_llama
@@ -22,6 +24,7 @@ from unlearning.methods.examples import next_token_example
 from unlearning.methods.losses import batch_cross_entropy
 from unlearning.models.adapters import AdapterFamily
 from unlearning.models.shapes import find_shape, random_config
+from unlearning.runs.machine import peak_bytes
 
 TINY = Order("", "random:tiny", blocks=2, block_tokens=32, repetitions=1, tokens=3, dtype="float32")
 
@@ -64,6 +67,23 @@ def test_each_turn_has_its_own_ratio():
     assert calls == ["stage", "floor", "more"] * 3
     assert found["to_floor"] > 0 and found["others"]["more"] > 0 and found["peak_bytes"] > 1e6
     assert len(found["all_seconds"]["floor"]) == 2
+
+
+def test_the_matrix_rate_is_that_of_the_quieter_moment(monkeypatch):
+    rates = iter([3e9, 2e9])
+    monkeypatch.setattr("unlearning.bench.trial.matrix_rate", lambda device, dtype: next(rates))
+    assert answer(replace(TINY, stage="generate"))["matrix_flops"] == 3e9
+    rates = iter([2e9, 4e9])
+    assert answer(replace(TINY, stage="generate"))["matrix_flops"] == 4e9
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system cannot reset a peak")
+def test_the_peak_is_the_stages_own():
+    held = np.ones(40_000_000)  # 320 MB
+    most = peak_bytes()
+    del held
+    found = measure(Trial(lambda: None, 1), "cpu", 1)
+    assert found["peak_bytes"] < most - 250e6
 
 
 def test_the_floor_takes_the_same_gradients():
@@ -129,6 +149,7 @@ def test_the_authors_labels():
 def test_every_stage_of_a_tiny_model(stage):
     found = answer(Order(**TINY.__dict__ | {"stage": stage}))
     assert found["seconds"] > 0 and found["matrix_flops"] > 1e8
+    assert found["weights_bytes"] == 4 * find_shape("tiny").parameters
     assert (found["mfu"] is None) == (stage == "load")
     if stage != "load":
         assert found["tokens"] > 0 and found["to_floor"] > 0 and 0 < found["mfu"] < 2
@@ -137,8 +158,9 @@ def test_every_stage_of_a_tiny_model(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_of_a_model_that_is_trained_whole(stage):
-    found = answer(Order(**TINY.__dict__ | {"stage": stage, "mode": "full"}))
+    found = answer(Order(**TINY.__dict__ | {"stage": stage, "mode": "full", "dtype": "bfloat16"}))
     assert found["seconds"] > 0 and found["peak_bytes"] > 1e6
+    assert found["weights_bytes"] == 4 * find_shape("tiny").parameters  # whole models are kept in float32
 
 
 def test_whole_models_are_no_more_than_the_stage_needs():

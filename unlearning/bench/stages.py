@@ -79,7 +79,9 @@ class Prepared:
 
     @property
     def weights_bytes(self) -> int:
-        return int(self.cost.body + self.cost.head) * (4 if self.hardware.dtype == "float32" else 2)
+        """Of one copy of the model, as it lies in memory."""
+        with self.family.role("baseline") as model:
+            return weights_bytes(model)
 
     @cached_property
     def cost(self) -> ModelCost:
@@ -108,6 +110,12 @@ class Prepared:
         """Rows as the passes take them; `a_block` of them take the room of a block."""
         size = self.pass_blocks * a_block
         return [list(rows[first : first + size]) for first in range(0, len(rows), size)]
+
+
+def weights_bytes(model: Any) -> int:
+    """Bytes of a model's weights, without low-rank adapters."""
+    named = model.named_parameters()  # weights that are tied come once
+    return sum(weight.numel() * weight.element_size() for name, weight in named if ".lora_" not in name)
 
 
 def _blocks(path: Path | None, tokenizer: Any, order: Order) -> list[str]:
@@ -305,9 +313,9 @@ def strip(prepared: Prepared) -> Trial:
 def loading(prepared: Prepared) -> Trial:
     """The model into memory, ready to predict; the floor reads its files' tensors."""
     name, hardware = prepared.order.model, prepared.hardware
-    model, _ = load(name, hardware, True)
-    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    del model
+    if prepared.order.mode == "full":
+        hardware = replace(hardware, dtype="float32")  # as `adapters.open_family`
+    size = weights_bytes(load(name, hardware, True)[0])
     folder = None if kind_of(name) == "random" else find_folder(name)
 
     def tensors() -> None:
@@ -321,7 +329,7 @@ def loading(prepared: Prepared) -> Trial:
         tokens=0,
         floor=tensors if folder else None,
         floor_is="safetensors alone, without a model around them",
-        facts={"bytes": size},
+        facts={"weights_bytes": size},
     )
 
 
