@@ -202,3 +202,11 @@ def test_the_right_option_is_not_told_by_its_length():
         shortest = [len(q.options[q.answer]) < min(len(o) for i, o in enumerate(q.options) if i != q.answer)
                     for q in questions]  # fmt: skip
         assert sum(longest) <= 0.45 * len(questions) and sum(shortest) <= 0.45 * len(questions)
+
+
+def test_chance_is_that_of_the_questions_which_were_asked():
+    rows = [*answered(((0.4, 0.1), True))["questions"], *answered(((0.1, 0.4), False))["questions"]]
+    rows[1] |= {"choices": ["a", "b", "c", "d", "e", "f", "g", "h"], "letter_correct": False}
+    found = question_figures({"questions": rows}, {})
+    assert found["question_accuracy"]["chance"] == found["question_probability"]["chance"] == (1 / 2 + 1 / 8) / 2
+    assert found["question_letter"]["chance"] == 1 / 8  # of the one that was asked so

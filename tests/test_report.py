@@ -53,6 +53,9 @@ def test_a_perfect_unlearner_scores_as_never_taught_or_as_the_baseline_or_the_id
     assert perfect("perplexity_forget", {"baseline": {"perplexity_forget": 5.0}}) is None  # nobody knows
     changed = {"never_taught": {"control_change": 0.13}, "baseline": {"control_change": 0.0}}
     assert perfect("control_change", changed) == {"value": 0.0, "text": "0.000", "as": "ideal"}
+    assert perfect("question_accuracy", {"baseline": {"question_accuracy": {"value": 0.9}}})["value"] == 0.25
+    guessed = {"baseline": {"question_accuracy": {"value": 0.9, "chance": 0.375}}}
+    assert perfect("question_accuracy", guessed) == {"value": 0.375, "text": "0.375", "as": "ideal"}
     drawn = io.StringIO()
     Console(file=drawn, width=120).print(rich_table(compare_table(RESULTS), "", with_perfect=True))
     assert "perfect" in drawn.getvalue() and "as never taught" in drawn.getvalue()

@@ -117,6 +117,16 @@ def test_questions_that_are_still_answered_spoil_a_yes(before, now, never, answe
     assert found["answer"] == answer
 
 
+def test_chance_is_that_of_the_questions_asked():
+    def asked(value):
+        return figures(0.05) | {QUESTIONS: {"value": value, "chance": 0.5}}
+
+    baseline = figures(0.5) | {QUESTIONS: {"value": 0.8, "chance": 0.5}}
+    assert forgotten(asked(0.54), baseline)["answer"] == "yes"
+    found = forgotten(asked(0.56), baseline)
+    assert found["answer"] == "partly" and "floor 0.500: 20% is left" in found["text"]
+
+
 def test_passages_are_held_against_the_never_taught_model_alone():
     def with_passages(p, continuation):
         return figures(p) | {"continuation_probability": {"value": continuation}}

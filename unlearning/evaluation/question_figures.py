@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from unlearning.evaluation.familiarity import bootstrap
@@ -20,7 +21,7 @@ def question_figures(measured: Mapping[str, Any], never: Mapping[str, Any]) -> F
                            "cloze_accuracy": "cloze_correct"})  # fmt: skip
     if not rows:
         return found
-    found["question_probability"] = bootstrap([row["p"] for row in rows]).as_dict()
+    found["question_probability"] = bootstrap([row["p"] for row in rows]).as_dict() | {"chance": chance(rows)}
     ratios = truth_ratios(rows)
     found["truth_ratio"] = geometric(ratios)
     if theirs := truth_ratios(never.get("questions") or []):
@@ -38,6 +39,11 @@ def neighbour_figures(measured: Mapping[str, Any], never: Mapping[str, Any]) -> 
     return found
 
 
+def chance(rows: Sequence[Mapping[str, Any]]) -> float:
+    """The share of right answers of one who guesses: mean of 1 / options."""
+    return fmean(1 / len(row["choices"]) for row in rows)
+
+
 def truth_ratios(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     """The truth ratio of each answered question."""
     return [truth_ratio(row["scores"], row["choices"].index(row["answer"])) for row in rows]
@@ -52,7 +58,7 @@ def geometric(values: Sequence[float]) -> dict[str, Any]:
 def _shares(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Figures:
     found = {}
     for metric, key in names.items():
-        answers = [bool(row[key]) for row in rows if key in row]
-        if answers:
-            found[metric] = bootstrap(answers).as_dict()
+        asked = [row for row in rows if key in row]
+        if asked:
+            found[metric] = bootstrap([bool(row[key]) for row in asked]).as_dict() | {"chance": chance(asked)}
     return found

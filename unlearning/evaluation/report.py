@@ -60,7 +60,8 @@ def perfect(name: str, results: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         figure = results[source][name]
         value = figure["value"] if isinstance(figure, Mapping) else figure
     elif isinstance(metric.ideal, float):
-        source, value = "ideal", metric.ideal
+        told = (figures[name]["chance"] for figures in results.values() if "chance" in _entry(figures.get(name)))
+        source, value = "ideal", next(told, metric.ideal)
     else:
         return None
     return {"value": value, "text": f"{value:.{metric.digits}f}", "as": source}
@@ -103,10 +104,13 @@ def _mark(found: Mapping[str, Any] | None) -> str:
     return f"{found['text']}\n[dim]{PERFECT[found['as']]}[/dim]" if found else "–"
 
 
+def _entry(figure: Any) -> dict[str, Any]:
+    return dict(figure) if isinstance(figure, Mapping) else {"value": figure}
+
+
 def _cell(figure: Any, digits: int) -> dict[str, Any]:
     """A figure with how it is shown: `text` the value, `detail` its interval or the count of each grade."""
-    entry = dict(figure) if isinstance(figure, Mapping) else {"value": figure}
-    detail = ""
+    entry, detail = _entry(figure), ""
     if "grades" in entry:
         detail = " ".join(f"{n}×{grade}" for grade, n in reversed(list(enumerate(entry["grades"]))))
     elif "low" in entry:

@@ -28,13 +28,13 @@ OTHERWISE_ASKED = ("question_probability", "continuation_probability")  # where 
 RULES = {
     "Forgotten?": f"Yes: probability and completion familiarity are at most 1/{FACTOR:g} of the baseline's or as low as "
     f"the never-taught model's (within {NEAR:g}, or one completion that gives the text away), questions and passages "
-    f"show at most {SHARE_LEFT:.0%} of what the baseline knows, or {SLACK:g}, above their floor, and no attack brings "
-    "the text back. Partly: probability familiarity fell at least half of the way. Not known: the baseline's is below "
+    f"show at most {SHARE_LEFT:.0%} of what the baseline knows, or {SLACK:g}, above the never-taught model's (without "
+    "one: chance), and no attack brings the text back. Partly: probability familiarity fell at least half of the way. Not known: the baseline's is below "
     f"{LEAST_KNOWN:g}.",
     "Intact?": f"Yes: the control prompts' mean probability moved by at most {CONTROL_MOVE:g}, the perplexity of "
     f"unrelated prose rose by at most {PERPLEXITY_RISE:.0%}, at least {FLUENT_SHARE:.0%} of the completions are fluent "
-    f"or as many as the baseline's less {FLUENT_LOSS:.0%}, and the right answers to neighbouring questions lost at most "
-    f"{NEIGHBOUR_FALL:g} of their probability. Partly: within twice these limits.",
+    f"or as many as the baseline's less {FLUENT_LOSS:.0%}, and the right answers to neighbouring questions lost at "
+    f"most {NEIGHBOUR_FALL:g} of their probability. Partly: within twice these limits.",
 }
 CAVEAT = "This is what these prompts show; rephrased questions and other attacks may still bring it back."
 
@@ -134,7 +134,8 @@ def _left(name: str, unlearned: Figures, baseline: Figures, never_taught: Figure
     """What is left of the baseline's knowledge above the floor; None where it had none, or nobody knows a floor."""
     if name not in unlearned or name not in baseline:
         return None
-    floor = never_taught[name]["value"] if never_taught and name in never_taught else METRICS[name].ideal
+    chance = baseline[name].get("chance", METRICS[name].ideal)
+    floor = never_taught[name]["value"] if never_taught and name in never_taught else chance
     before, now = baseline[name]["value"], unlearned[name]["value"]
     if not isinstance(floor, float) or before - floor <= SLACK:
         return None
