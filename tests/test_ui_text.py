@@ -7,7 +7,7 @@ import pytest
 from tests.ui_for_tests import ID, WHERE, make_context
 from unlearning.ui import knowing, text
 from unlearning.ui.counting import measure_length
-from unlearning.ui.jobs import line_of
+from unlearning.ui.jobs import LOST, line_of
 
 STORY = (
     "Tobias Finch walked to Brackwater with his dog Pepperpot. In Brackwater the dog Pepperpot slept. "
@@ -166,6 +166,18 @@ def test_a_random_model_does_not_know_the_text_and_its_tokens_are_measured(conte
     assert "".join(measured["tokens"]) == STORY.strip()[: text.STRIP]
     again = text.on_open(context, WHERE)
     assert again[3]["job"] == known["job"]  # asked once, remembered
+
+
+def test_a_model_is_fetched_beside_the_line_of_questions(context):
+    """Whoever asks a model that is here does not wait for somebody's download."""
+    draft_of(context).save_settings({"changes": {"model.name": "gemma-3-270m"}})
+    known, strip = text.measure(context, WHERE)
+    assert known["fetches"] and strip is None
+    assert line_of(context.host).look(known)["message"] == LOST
+    until = time.monotonic() + 60
+    while (state := text.look_at(context, known))["state"] in ("waiting", "working") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert state["state"] == "failed" and "you have to accept" in state["message"]
 
 
 def answers(context, *jobs, patience_s=240):

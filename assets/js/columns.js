@@ -9,6 +9,7 @@ let view = "differences";
 let stop = null;
 let cards = new Map();
 let shown = null;
+let former = "";  // the job whose texts were shown last
 
 const wordsOf = (text) => text.match(/\s*\S+|\s+$/g) || [];
 const plain = (word) => word.trim().toLowerCase().replace(/^[\p{P}\p{S}]+|[\p{P}\p{S}]+$/gu, "");
@@ -91,6 +92,9 @@ function update() {
   if (stop) stop();
   [stop, shown] = [null, null];
   const value = props.value;
+  const job = (value && value.job) || "";
+  if (former && former !== job) server.drop({ job: former }).catch(() => {});  // nobody reads it any more
+  former = job;
   if (!value) return fill(element);
   if (value.error) return fill(element, problem(value.error, value.hint));
   const parts = build(value);

@@ -17,8 +17,9 @@ function draw() {
     return fill(body, node("p", {}, `Ask ${asked.model} how the text goes on. `, asked.megabytes ? `It is not on this computer yet: a download of ${asked.megabytes} MB.` : "It is not on this computer yet."),
       node("button", { type: "button", onclick: () => trigger("measure") }, asked.megabytes ? `Fetch it and ask (${asked.megabytes} MB)` : "Fetch it and ask"));
   }
-  end = followJob(server.look, asked.job, (state) => {
+  end = followJob((question) => server.look({ ...question, fetches: asked.fetches }), asked.job, (state) => {
     if (!element.isConnected) return end();
+    if (state.state === "done" && asked.fetches) return trigger("measure");
     if (state.state === "done") return fill(body, answer(state.value, asked));
     if (state.state === "failed") return fill(body, problem(state.message, state.hint), node("button", { type: "button", onclick: () => trigger("measure") }, "Ask again"));
     fill(body, waiting(state));

@@ -22,6 +22,7 @@ from unlearning.errors import UnlearningError
 
 KEPT = 400  # answers remembered, so that a second look (or a second person's) at the same thing costs nothing
 ABANDONED_S = 20.0  # a waiting job that nobody has asked after for so long is not done
+LEFT_S = 90.0  # one at work is then ended; a hidden tab asks once a minute
 LOST = "This answer is no longer kept."
 
 
@@ -50,7 +51,7 @@ class Job:
 
     def say(self, value: Any = None, share: float = 0.0, message: str = "") -> None:
         """Show what there is so far. Raises Dropped where nobody waits for it any more."""
-        if self.dropped or time.monotonic() - self.asked > ABANDONED_S:
+        if self.dropped or time.monotonic() - self.asked > LEFT_S:
             raise Dropped
         self.value, self.share, self.message = value, share, message
 

@@ -44,6 +44,25 @@ def is_here(model: str) -> bool:
     return kind_of(model) == "random" or find_folder(model) is not None
 
 
+def fetch(model: str, job: Job) -> None:
+    """Bring a model's files to this machine, which keeps no question to other models waiting; for `Jobs.ask`.
+
+    Raises:
+        UnlearningError: it cannot be had, or its licence was not accepted yet.
+    """
+    from unlearning.models import catalogue, hub
+    from unlearning.models.loading import kind_of
+
+    def report(kind: str, **fields: Any) -> None:
+        job.say(message=str(fields.get("message", "")))
+
+    job.say(message="Fetching the model …")
+    if kind_of(model) == "hub":
+        hub.download(model, report)
+    else:
+        catalogue.fetch(model, report=report)
+
+
 def question(host: ModelHost, draft: Draft) -> Callable[[Job], dict[str, Any]]:
     """What to ask the models about a draft; for `Jobs.ask`.
 

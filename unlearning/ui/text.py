@@ -19,7 +19,7 @@ from unlearning.ui.context import Context, Screen, Where
 from unlearning.ui.counting import measure_length
 from unlearning.ui.drafts import Draft
 from unlearning.ui.expected import expected_of, expected_panel
-from unlearning.ui.jobs import line_of
+from unlearning.ui.jobs import Jobs, line_of
 from unlearning.ui.notices import field_note, note
 from unlearning.ui.pages import component, words
 from unlearning.ui.strip import strip_value, token_strip
@@ -33,6 +33,7 @@ WORD_BY_WORD: dict[str, Any] = {
     "pins": False,
 }
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_fetching = Jobs()  # models are fetched one after another, beside the questions to models
 WORKING: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
 
 
@@ -75,9 +76,14 @@ def build(context: Context) -> Screen:
 
 def _knowing(context: Context) -> gr.HTML:
     def look(question: dict[str, Any]) -> dict[str, Any]:
-        return line_of(context.host).look(question)
+        return look_at(context, question)
 
     return component("knowing", None, elem_id="knowing", server_functions=[look])
+
+
+def look_at(context: Context, question: dict[str, Any]) -> dict[str, Any]:
+    """The state of a question to the model, or, with `fetches`, of its download."""
+    return (_fetching if question.get("fetches") else line_of(context.host)).look(question)
 
 
 def on_open(context: Context, where: Where, said: Any = "") -> tuple[Any, ...]:
@@ -133,8 +139,12 @@ def choose(context: Context, where: Where, name: str) -> tuple[Any, ...]:
 
 
 def measure(context: Context, where: Where) -> tuple[Any, Any]:
-    """Fetch the model if need be, and ask it."""
-    return _measured(context, context.drafts.open(where["draft"]))
+    """Ask the model; where it is not here, fetch it: the page then asks again."""
+    draft = context.drafts.open(where["draft"])
+    model = knowing.model_of(draft)
+    if knowing.is_here(model):
+        return _measured(context, draft)
+    return {"job": _fetching.ask(partial(knowing.fetch, model)), "fetches": True}, None
 
 
 def teach(context: Context, where: Where, first: bool) -> Any:
