@@ -141,10 +141,12 @@ function shownValue(value) {
 function drawList(force) {
   const key = JSON.stringify(shown);
   if (!force && key === drawnKey) return;
+  if (!force && list.contains(document.activeElement) && ["text", "number"].includes(document.activeElement.type)) return;  // somebody is typing: next time
   drawnKey = key;
-  if (!force && list.contains(document.activeElement) && ["text", "number"].includes(document.activeElement.type)) return;  // somebody is typing
+  const typed = [...list.querySelectorAll(".run-drawer input")].filter((one) => one.value !== one.defaultValue).map((one) => [`[data-run="${one.closest(".run-row").dataset.run}"] .run-drawer input[type=${one.type}]`, one.value]);
   const focus = document.activeElement && list.contains(document.activeElement) ? [document.activeElement.closest(".run-row").dataset.run, document.activeElement.getAttribute("aria-label") || document.activeElement.textContent] : null;
   fill(list, shown.runs.map(rowFor));
+  for (const [where, value] of typed) { const again = list.querySelector(where); if (again) again.value = value; }
   if (!shown.runs.length) fill(list, node("li", { class: "empty" }, node("h3", {}, "No runs yet"), node("p", {}, "Start one: it takes some minutes, and you may close the page meanwhile."), node("p", {}, node("a", { class: "button primary", href: "?step=unlearn", onclick: (event) => go(event, { step: "unlearn", run: "" }) }, "Start a run"))));
   if (focus) {
     const row = list.querySelector(`[data-run="${focus[0]}"]`);
