@@ -174,13 +174,13 @@ def test_a_run_that_went_on_is_asked_anew(finished, tmp_path):
     folder = tmp_path / "runs" / finished.name
     shutil.copytree(finished, folder)
     context, where = make_context(tmp_path), {"step": "compare", "draft": DRAFT, "run": finished.name}
-    asked = (PROMPT, ["baseline", "unlearned"], "", 5, 0.0, 0)
+    asked = (finished.name, PROMPT, ["baseline", "unlearned"], "", 5, 0.0, 0)
 
     def jobs():
         return [
             compare.complete(context, where, *asked)[1]["job"],
-            compare.read_text(context, where, PROMPT)[0]["job"],
-            compare.pin(context, where, PROMPT, " boats")["job"],
+            compare.read_text(context, where, finished.name, PROMPT)[0]["job"],
+            compare.pin(context, where, finished.name, PROMPT, " boats")["job"],
         ]
 
     first = jobs()
@@ -189,6 +189,26 @@ def test_a_run_that_went_on_is_asked_anew(finished, tmp_path):
     assert not set(jobs()) & set(first)
     for name in line_of(context.host)._jobs:
         line_of(context.host).drop(name)
+
+
+def test_what_is_asked_is_asked_of_the_run_that_is_shown(finished):
+    context, where = make_context(finished.parents[1]), {"step": "compare", "draft": DRAFT}
+    other = dict(where, run="zzzzzzzz")  # no such run: nobody asks it
+    asked = (finished.name, PROMPT, ["baseline"], "", 5, 0.0, 0)
+    assert compare.complete(context, other, *asked)[2] == "" and compare.complete(context, where, *asked)[2] == ""
+    assert "no run" in compare.complete(context, where, "", *asked[1:])[2]
+
+
+def test_coming_back_leaves_what_was_chosen(finished):
+    context, where = make_context(finished.parents[1]), {"step": "compare", "draft": DRAFT}
+    first = compare.on_open(context, where, None, "")
+    assert first[4]["value"] == ["baseline", "unlearned"] and first[5]["value"] == ""
+    again = compare.on_open(context, where, finished.name, "typed", "")
+    assert "value" not in again[4] and "value" not in again[5] and len(again) == len(first)
+    assert compare.on_open(context, where, finished.name, "typed", "a run that is gone")[5]["value"] == ""
+    assert again[-2] == first[-2] and again[-2]["probes"]  # what was measured may be new
+    linked = compare.on_open(context, where | {"prompt": "from a link"}, finished.name, "typed", "")
+    assert linked[3] == "from a link" and again[3] != "typed"
 
 
 # --- what was measured ---

@@ -71,6 +71,12 @@ element.addEventListener("click", (event) => {
 window.addEventListener("popstate", () => arrive(fromAddress()));
 /* Other components go somewhere by window.forgetting.visit({step: "dictionary"}). */
 window.forgetting.visit = (changes) => visit({ ...props.value, ...changes });
+/* Something more about where somebody is, for a link or a reload: nobody goes anywhere. */
+window.forgetting.keep = (changes) => {
+  props.value = { ...props.value, ...changes };
+  history.replaceState(null, "", toAddress(props.value));
+  show(props.value);
+};
 window.forgetting.fromAddress = fromAddress;
 
 let ready = false;

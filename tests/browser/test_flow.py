@@ -9,6 +9,7 @@ from finished_run import HOSTILE, make_finished_run, tiny_inputs
 from playwright.sync_api import expect
 
 from tests.browser.conftest import findings
+from unlearning.runs.store import rename
 from unlearning.text.anchors import parse_dictionary
 from unlearning.text.documents import Document
 from unlearning.ui.drafts import DraftStore
@@ -56,6 +57,41 @@ def draft(site):
     one.save_settings({"preset": "standard", "changes": changes})
     yield one
     shutil.rmtree(one.folder, ignore_errors=True)
+
+
+# --- the whole way, on one run ---
+
+
+@pytest.mark.slow
+def test_from_an_uploaded_file_to_its_comparison(page, site, draft, tmp_path):
+    file = tmp_path / "mill.md"
+    file.write_text("# The mill\n\n" + "Tobias Finch walked to Brackwater with his dog Pepperpot. " * 30)
+    small = {"text.block_tokens": 128, "finetune.epochs": 1, "reinforce.epochs": 1, "evaluation.completion_tokens": 4}
+    draft.save_settings({"preset": "standard", "changes": draft.settings["changes"] | small})
+    arrive(page, site, "step=text")
+    page.locator("#dropzone input[type=file]").set_input_files(str(file))
+    expect(page.locator(".textcard h2")).to_have_text("The mill")
+    expect(page.locator(".knowing .verdict")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Next: the dictionary").click()
+    page.get_by_role("button", name="Suggest anchors").click()
+    expect(page.get_by_label("Use “Brackwater”")).to_be_visible()
+    page.get_by_role("button", name="Next: unlearn").click()
+    expect(page.locator("#form-model input")).to_have_value("random:tiny")
+    page.get_by_role("button", name="Start unlearning").click()
+    page.wait_for_url(re.compile(r"run=[a-z0-9]{8}"), timeout=SLOW)
+    expect(page.locator("#live .live-chip")).to_have_text("done", timeout=SLOW)
+    page.locator("#live").get_by_role("button", name="Compare before and after").click()
+    prompt = page.locator("#prompt textarea")
+    expect(prompt).not_to_have_value("")
+    prompt.fill("Tobias Finch walked to")
+    page.get_by_role("button", name="Let them go on").click()
+    expect(page.locator("#columns .voice .prompt").first).to_have_text("Tobias Finch walked to")
+    expect(page.locator("#columns .voice.writing")).to_have_count(0, timeout=SLOW)
+    expect(page.locator("#bars .token-bars tbody tr").first).to_be_visible(timeout=SLOW)
+    folder = site.workspace / "runs" / re.search(r"run=([a-z0-9]{8})", page.url)[1]
+    assert "Brackwater" in (folder / "text.txt").read_text(encoding="utf-8")
+    assert "Brackwater" in (folder / "anchors.json").read_text(encoding="utf-8")
+    shutil.rmtree(folder)
 
 
 # --- unlearn ---
@@ -125,15 +161,35 @@ def test_compare_pin_and_branch(page, site, run):
     page.get_by_role("button", name="Let them go on").click()
     expect(page.locator("#columns .voice")).to_have_count(3)
     expect(page.locator("#columns .voice.writing")).to_have_count(0, timeout=SLOW)
-    expect(page.locator("#bars .token-bars tbody tr").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#bars .token-bars thead")).to_contain_text("generic target", timeout=SLOW)
     heads = page.locator("#bars .token-bars thead th").all_inner_texts()
     assert [head.strip() for head in heads] == ["next token", "before", "reinforced", "generic target", "after"]
     before = prompt.input_value()
     page.locator("#bars .token-button").first.click()
-    expect(prompt).not_to_have_value(before)
-    assert prompt.input_value().startswith(before)
+    expect(prompt).to_have_value(re.compile(f"^{re.escape(before)}."))
     page.get_by_role("button", name="matches").click()
     expect(page.get_by_role("button", name="matches")).to_have_attribute("aria-pressed", "true")
+
+
+def test_compare_is_as_it_was_after_coming_back_and_can_be_linked_to(page, site, run):
+    arrive(page, site, "step=compare")
+    ask = page.get_by_role("button", name="Let them go on")
+    expect(page.locator("#prompt textarea")).not_to_have_value("")
+    page.locator("#columns-of").get_by_text("never read it").click()
+    page.locator("#prompt textarea").fill("Alice sat by the")
+    ask.click()
+    page.wait_for_url(re.compile(r"run=[a-z0-9]{8}.*prompt=Alice"))
+    asked = page.url
+    expect(page.locator("#columns .voice")).to_have_count(3)
+    page.locator("a[data-step=runs]").click()
+    expect(page.locator(".run-row").first).to_be_visible()
+    page.locator("a[data-step=compare]").click()
+    expect(page.locator("#columns .voice")).to_have_count(3)
+    page.wait_for_timeout(1000)
+    expect(page.locator("#columns-of input").nth(2)).to_be_checked()
+    expect(page.locator("#prompt textarea")).to_have_value("Alice sat by the")
+    page.goto(asked)
+    expect(page.locator("#prompt textarea")).to_have_value("Alice sat by the")
 
 
 def test_strip_by_keyboard(page, site, run):
@@ -235,6 +291,23 @@ def test_runs_are_compared_renamed_reported_deleted_and_brought_back(page, site,
     expect(page.locator(f'[data-run="{run}"]')).to_be_visible()
 
 
+def test_a_name_being_typed_outlives_what_happens_to_other_runs(page, site, run, second):
+    arrive(page, site, "step=runs")
+    page.locator(f'[data-run="{run}"]').get_by_role("button", name=re.compile("What can be done")).click()
+    name = page.get_by_label("Name of the run")
+    other = page.locator(f'[data-run="{second}"] .run-name')
+    name.fill("Half a na")
+    rename(site.workspace / "runs" / second, "Second, renamed")
+    with page.expect_response("**/component_server/**"):
+        pass
+    expect(name).to_have_value("Half a na")
+    expect(name).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(other).to_contain_text("Second, renamed", timeout=SLOW)
+    expect(name).to_have_value("Half a na")
+    rename(site.workspace / "runs" / second, "Second")
+
+
 def test_settings_of_a_run_fill_the_form(page, site, run):
     arrive(page, site, "step=runs")
     row = page.locator(f'[data-run="{run}"]')
@@ -271,5 +344,4 @@ def test_no_serious_accessibility_finding_and_no_sideways_scrolling(page, site, 
             page.wait_for_selector(".inspector-place .token-bars", timeout=SLOW)
         assert findings(page, axe) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")

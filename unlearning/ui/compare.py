@@ -46,20 +46,22 @@ def build(context: Context) -> Screen:
             with gr.Tab("What the run measured", elem_id="compare-measured"):
                 measured = component("measured", elem_id="measured")
                 measured_plot = gr.Plot(show_label=False, elem_id="measured-plot", visible=False)
-    asked = [context.where, prompt, *wishes]
+    asked = [context.where, run, prompt, *wishes]
     answers = [columns, bars, refused]
-    gr.on([write.click, prompt.submit], partial(complete, context), asked, answers, **QUIET)
+    questions = [gr.on([write.click, prompt.submit], partial(complete, context), asked, answers, **QUIET)]
     columns.again(partial(again, context), asked, [wishes[-1], *answers], **QUIET)
     for source in (bars.pick, pinned.pick, measured.tried):
-        source(_from_elsewhere(context), asked, [prompt, *answers], **QUIET)
-    read.click(partial(read_text, context), [context.where, text], [strip, pinned], **QUIET)
-    _bind_strip(context, strip, pinned, scatter)
+        questions.append(source(_from_elsewhere(context), asked, [prompt, *answers], **QUIET))
+    for question in questions:
+        question.then(None, [run, prompt], None, js=_TO_ADDRESS, **QUIET)
+    read.click(partial(read_text, context), [context.where, run, text], [strip, pinned], **QUIET)
+    _bind_strip(context, run, strip, pinned, scatter)
     run.input(lambda where, chosen: go(where, "compare", run=chosen), [context.where, run], context.where, **QUIET)
     outputs = [
         nothing, all_of_it, run, prompt, wishes[0], wishes[1], columns, bars, text, strip, pinned, scatter,
         measured, measured_plot,
     ]  # fmt: skip
-    return Screen(partial(on_open, context), inputs=[run, prompt], outputs=outputs)
+    return Screen(partial(on_open, context), inputs=[run, prompt, wishes[1]], outputs=outputs)
 
 
 def _component(context: Context, name: str, elem_id: str = "", drops: bool = False) -> gr.HTML:
@@ -112,7 +114,9 @@ def _text_fields(context: Context) -> tuple[gr.Textbox, gr.Button, gr.HTML, gr.H
 # --- arriving ---
 
 
-def on_open(context: Context, where: Where, shown_run: str | None, prompt: str) -> tuple[Any, ...]:
+def on_open(
+    context: Context, where: Where, shown_run: str | None, prompt: str, other: str | None = ""
+) -> tuple[Any, ...]:
     """Show the run of the address bar, or the newest that can be compared."""
     choices = runs_to_compare(context.workspace, where)
     run_id = where.get("run") or (choices[0][1] if choices else "")
@@ -123,18 +127,17 @@ def on_open(context: Context, where: Where, shown_run: str | None, prompt: str) 
         choices = [(store.load(folder).name, run_id), *choices]
     roles = [role for role in (*recorded.roles_on_disk(folder), "prompt_only") if role in COLUMNS]
     first = where.get("prompt") or first_prompt(folder)
-    head = (
-        None,
-        gr.update(visible=True),
-        gr.update(choices=choices, value=run_id),
-        gr.skip() if prompt and shown_run == run_id and not where.get("prompt") else first,
-        gr.update(choices=[(ROLES[r].title, r) for r in roles], value=[r for r in SHOWN_FIRST if r in roles]),
-        gr.update(choices=[("none", ""), *(c for c in choices if c[1] != run_id)], value=""),
-    )
+    models: dict[str, Any] = {"choices": [(ROLES[role].title, role) for role in roles]}
+    others: dict[str, Any] = {"choices": [("none", ""), *(choice for choice in choices if choice[1] != run_id)]}
+    menu = None, gr.update(visible=True), gr.update(choices=choices, value=run_id)
     if shown_run == run_id:  # coming back: what was asked is still there
-        return *head, *(gr.skip() for _ in range(8))
-    bars = recorded_bars(folder, first)
-    return *head, None, bars, passage(folder), None, None, gr.update(visible=False), *_measured(folder)
+        asked = gr.skip() if prompt and not where.get("prompt") else first
+        gone: dict[str, Any] = {} if other in [value for _, value in others["choices"]] else {"value": ""}
+        wishes = gr.update(**models), gr.update(**others, **gone)
+        return *menu, asked, *wishes, *(gr.skip() for _ in range(6)), *_measured(folder)
+    wishes = gr.update(**models, value=[role for role in SHOWN_FIRST if role in roles]), gr.update(**others, value="")
+    answers = None, recorded_bars(folder, first), passage(folder), None, None, gr.update(visible=False)
+    return *menu, first, *wishes, *answers, *_measured(folder)
 
 
 def runs_to_compare(workspace: Path, where: Where) -> list[tuple[str, str]]:
@@ -186,12 +189,12 @@ def recorded_bars(folder: Path, prompt: str) -> dict[str, Any] | None:
 
 
 def complete(
-    context: Context, where: Where, prompt: str, roles: list[str], other: str, tokens: float, temperature: float,
-    seed: float,
+    context: Context, where: Where, run: str | None, prompt: str, roles: list[str], other: str, tokens: float,
+    temperature: float, seed: float,
 ) -> tuple[Any, Any, str]:  # fmt: skip
     """Let all models go on with the prompt, and show what each would say next."""
     try:
-        folder = folder_of(context.workspace, where.get("run") or _newest(context, where))
+        folder = _asked_of(context, where, run)
         beside = folder_of(context.workspace, other).name if other else ""
         wishes = asking.Wishes(_checked(prompt), tuple(roles), beside, int(tokens), temperature, int(seed or 0))
         check_wishes(wishes.tokens, wishes.temperature)
@@ -208,8 +211,8 @@ def complete(
 def again(context: Context, where: Where, *asked: Any) -> tuple[Any, ...]:
     """The same with other dice."""
     seed = int(asked[-1] or 0) + 1
-    prompt, roles, other, tokens, temperature, _ = asked
-    return seed, *complete(context, where, prompt, roles, other, tokens, temperature, seed)
+    run, prompt, roles, other, tokens, temperature, _ = asked
+    return seed, *complete(context, where, run, prompt, roles, other, tokens, temperature, seed)
 
 
 def _from_elsewhere(context: Context) -> Any:
@@ -219,33 +222,33 @@ def _from_elsewhere(context: Context) -> Any:
     """
 
     def going_on(
-        where: Where, prompt: str, roles: list[str], other: str, tokens: float, temperature: float, seed: float,
-        event: gr.EventData,
+        where: Where, run: str | None, prompt: str, roles: list[str], other: str, tokens: float, temperature: float,
+        seed: float, event: gr.EventData,
     ) -> tuple[Any, ...]:  # fmt: skip
         longer = str(getattr(event, "context", "")) + str(getattr(event, "token", ""))
         wanted = longer or str(getattr(event, "prompt", prompt))
-        return wanted, *complete(context, where, wanted, roles, other, tokens, temperature, seed)
+        return wanted, *complete(context, where, run, wanted, roles, other, tokens, temperature, seed)
 
     return going_on
 
 
-def _bind_strip(context: Context, strip: gr.HTML, pinned: gr.HTML, scatter: gr.Plot) -> None:
+def _bind_strip(context: Context, run: gr.Dropdown, strip: gr.HTML, pinned: gr.HTML, scatter: gr.Plot) -> None:
     """A clicked token shows what every role says there; a text that was read, its scatter."""
 
-    def pin_token(where: Where, event: gr.EventData) -> Any:
-        return pin(context, where, str(getattr(event, "context", "")), str(getattr(event, "token", "")))
+    def pin_token(where: Where, shown: str | None, event: gr.EventData) -> Any:
+        return pin(context, where, shown, str(getattr(event, "context", "")), str(getattr(event, "token", "")))
 
     def plot_tokens(event: gr.EventData) -> Any:
         return tokens_plot(context, getattr(event, "job", None))
 
-    strip.pin(pin_token, context.where, pinned, **QUIET)
+    strip.pin(pin_token, [context.where, run], pinned, **QUIET)
     strip.measured(plot_tokens, None, scatter, **QUIET)
 
 
-def read_text(context: Context, where: Where, text: str) -> tuple[Any, None]:
+def read_text(context: Context, where: Where, run: str | None, text: str) -> tuple[Any, None]:
     """Measure every token of a text with both models."""
     try:
-        folder = folder_of(context.workspace, where.get("run") or _newest(context, where))
+        folder = _asked_of(context, where, run)
         if not text.strip():
             raise InputError("There is no text to read.", "Type or paste some words.")
     except UnlearningError as error:
@@ -255,12 +258,12 @@ def read_text(context: Context, where: Where, text: str) -> tuple[Any, None]:
     return strip_value(context.host, read, _key("strip", folder, text), label="The text"), None
 
 
-def pin(context: Context, where: Where, before: str, word: str) -> Any:
+def pin(context: Context, where: Where, run: str | None, before: str, word: str) -> Any:
     """What every role would say at the token that was clicked, and its probability over the steps."""
     if not before.strip():
         return {"error": "Nothing stands before the first token, so no model could see it coming.", "hint": ""}
     try:
-        folder = folder_of(context.workspace, where.get("run") or _newest(context, where))
+        folder = _asked_of(context, where, run)
     except UnlearningError as error:
         return {"error": error.message, "hint": error.hint}
     ask = partial(asking.say_next, context.host, folder, before[-LONGEST_TEXT:], word)
@@ -289,9 +292,9 @@ def _checked(prompt: str) -> str:
     return prompt
 
 
-def _newest(context: Context, where: Where) -> str:
-    choices = runs_to_compare(context.workspace, where)
-    return choices[0][1] if choices else ""
+def _asked_of(context: Context, where: Where, run: str | None) -> Path:
+    """The folder of the run that is shown, which stays the same when a newer one has ended meanwhile."""
+    return folder_of(context.workspace, run or where.get("run"))
 
 
 _NOTHING = (
@@ -299,6 +302,7 @@ _NOTHING = (
     "<p>A run makes the model that has forgotten. It takes some minutes.</p>"
     "<p><a class='button primary' href='?step=unlearn' data-go='unlearn'>Start a run</a></p></div>{{/if}}"
 )
+_TO_ADDRESS = "(run, prompt) => window.forgetting.keep({ run, prompt: prompt.length <= 300 ? prompt : '' })"
 _GO = """
 element.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-go]");
