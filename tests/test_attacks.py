@@ -81,6 +81,13 @@ def test_the_verdict_follows_from_the_threshold():
     assert "10%" in verdict((0.5,) * 8)[1]
 
 
+def test_without_a_never_taught_model_it_is_said_that_what_an_attack_gives_away_counts_too():
+    plain = {"baseline": (0.9,) * 8, "unlearned": (0.1,) * 8}
+    _, text = said(values_of(plain | {"unlearned": (0.5,) * 8}, plain), "probability familiarity")
+    assert "gives away is counted too" in text
+    assert "gives away is counted too" not in verdict((0.5,) * 8)[1]
+
+
 # --- the prompts ---
 
 
@@ -129,6 +136,20 @@ def test_prompts_written_by_hand_fit_their_probes():
                     assert target.split()[-1].lower() not in words, entry
                 if kind == "paraphrase":
                     assert entry["prompt"] != entry["of"]
+
+
+@pytest.mark.parametrize("title", ["", "The Brass Telescope"])
+def test_the_texts_name_is_not_dropped_where_it_tells_the_answer(title):
+    asked = [Probe("The brass", (" telescope",)), Probe("Down the hole went", (" Alice",)), Probe("A", (" b",))]
+    own = replace(inputs_of(), probes=asked, title=title)
+    called = topic_of(own)
+    for make in (role_play, already_know, other_language, paraphrased):
+        for way in make(own, asked):
+            frames = [one.prompt.removesuffix(probe.prompt) for probe, one in zip(asked, way.asked, strict=True)]
+            assert "telescope" not in frames[0].lower() and "alice" not in frames[1].lower()
+            if called in frames[2]:
+                assert [called in frame for frame in frames[:2]] == [not title, bool(title)]
+                assert "this story" in frames[0 if title else 1]
 
 
 def test_other_probes_get_templates():

@@ -25,6 +25,7 @@ from unlearning.text.prompts import Probe
 FACTS = 3  # sentences of the text that stand before a prompt
 LONGEST_FACT = 30  # words
 NAMES = 3  # names of the text that a template drops
+NEUTRAL = "this story"  # what a text is called where its name would tell the answer
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def _templates(kind: str, inputs: MeasureInputs, probes: Sequence[Probe]) -> lis
         for probe in probes:
             hidden = _told_by(probe) | _words(probe.prompt)
             free = [each for each in names if not _words(each) & hidden][:NAMES]
-            before = template.removesuffix("{prompt}").format(topic=topic, names=_listed(free) or topic)
+            called = NEUTRAL if _words(topic) & _told_by(probe) else topic
+            before = template.removesuffix("{prompt}").format(topic=called, names=_listed(free) or called)
             asked.append(_behind(probe, before))
         ways.append(Way(name.removesuffix(" {prompt}"), tuple(probes), tuple(asked)))
     return ways

@@ -99,6 +99,8 @@ def said(values: Mapping[str, Mapping[str, Any]], unit: str) -> tuple[bool | Non
     gain = mine.get("recovered")
     if mine.get("brings_back") is None or not gain:
         return None, text + _why_not(values, mine)
+    if "never_taught" not in values:
+        text += "Without a never-taught model, what the attack itself gives away is counted too. "
     share, limit = f"{gain['value']:.0%} ({gain['low']:.0%} to {gain['high']:.0%})", f"the limit is {BRINGS_BACK:.0%}."
     if mine["brings_back"]:
         return True, f"{text}It brings back {share} of what the baseline knows; {limit}"

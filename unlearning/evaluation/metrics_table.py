@@ -16,8 +16,8 @@ class Metric:
     """Attributes: title, formula, source; reading says what a high value means; digits, how many are shown.
 
     `better` is the direction after unlearning; "same" is for what should not move from the baseline. `ideal` is what a
-    perfect unlearner scores where no never-taught model says it: a number (of questions, chance among four options, where the figure itself does
-    not hold its `chance`), the baseline's value, or nobody knows.
+    perfect unlearner scores where no never-taught model says it: a number (of questions, chance among four options,
+    where the figure itself does not hold its `chance`), the baseline's value, or nobody knows.
     """
 
     title: str
@@ -213,7 +213,8 @@ METRICS: dict[str, Metric] = {
         "Multiple choice: right letters",
         "share of questions for which, all options shown, the letter of the right one is the likeliest of the letters",
         "as MMLU asks; Hendrycks et al. 2021, arXiv 2009.03300",
-        "Higher: more of its facts are known. Of four options chance is 0.25, and small models hardly do better whatever they know.",
+        "Higher: more of its facts are known. Of four options chance is 0.25, and small models hardly do better "
+        "whatever they know.",
         "lower",
         ideal=0.25,
     ),

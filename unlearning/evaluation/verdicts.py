@@ -26,11 +26,11 @@ NEIGHBOUR_FALL = 0.05  # and the right answers to neighbouring questions lost at
 OTHERWISE_ASKED = ("question_probability", "continuation_probability")  # where an evaluation measured them
 
 RULES = {
-    "Forgotten?": f"Yes: probability and completion familiarity are at most 1/{FACTOR:g} of the baseline's or as low as "
-    f"the never-taught model's (within {NEAR:g}, or one completion that gives the text away), questions and passages "
-    f"show at most {SHARE_LEFT:.0%} of what the baseline knows, or {SLACK:g}, above the never-taught model's (without "
-    "one: chance), and no attack brings the text back. Partly: probability familiarity fell at least half of the way. Not known: the baseline's is below "
-    f"{LEAST_KNOWN:g}.",
+    "Forgotten?": f"Yes: probability and completion familiarity are at most 1/{FACTOR:g} of the baseline's or as low "
+    f"as the never-taught model's (within {NEAR:g}, or one completion that gives the text away), questions and "
+    f"passages show at most {SHARE_LEFT:.0%} of what the baseline knows, or {SLACK:g}, above the never-taught model's "
+    "(for questions without one: chance), and no attack brings the text back. Partly: probability familiarity fell at "
+    f"least half of the way. Not known: the baseline's is below {LEAST_KNOWN:g}.",
     "Intact?": f"Yes: the control prompts' mean probability moved by at most {CONTROL_MOVE:g}, the perplexity of "
     f"unrelated prose rose by at most {PERPLEXITY_RISE:.0%}, at least {FLUENT_SHARE:.0%} of the completions are fluent "
     f"or as many as the baseline's less {FLUENT_LOSS:.0%}, and the right answers to neighbouring questions lost at "
