@@ -105,6 +105,15 @@ def test_ones_own_text_leaves_the_examples_dictionary_behind_but_not_ones_own(dr
     assert draft.dictionary == ONE
 
 
+def test_the_examples_dictionary_goes_with_its_text_also_where_it_was_touched(drafts):
+    draft = drafts.open(ID)
+    draft.change(TWO, "fewer")
+    draft.take_document(Document("Mine", "Tobias met Pepperpot."))
+    assert draft.dictionary == Dictionary(()) and draft.history.undo == "the new text"
+    draft.undo()
+    assert draft.dictionary == TWO
+
+
 def test_a_scenario_that_waits_for_its_text_keeps_its_dictionary(drafts):
     draft = drafts.open(ID)
     draft.take_scenario("wizard-school")

@@ -137,13 +137,13 @@ class Draft:
         return load_scenario(self.about.scenario) if self.about.scenario else None
 
     def take_document(self, document: Document) -> None:
-        """Make somebody's own document the text. A dictionary that came with a scenario's own text goes with it."""
+        """Make somebody's own document the text. That of a scenario takes its dictionary along; undo brings it back."""
         with self._changing():
             before = self.about.scenario
             keeps = before and load_scenario(before).text is None  # it asked for this very text
             _write(self.folder / "text.txt", document.text)
             self._write_about(About(document.title, document.sources, document.notes, before if keeps else ""))
-            if before and not keeps and not self.history.last:
+            if before and not keeps:
                 self.change(Dictionary(()), "the new text")
 
     def take_scenario(self, name: str) -> None:
