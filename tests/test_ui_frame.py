@@ -98,6 +98,15 @@ def test_no_listener_uses_session_state_that_would_hold_connections(site):
     assert not [one for one in config["components"] if one["type"] == "state"]
 
 
+def test_a_screen_that_breaks_is_said_on_the_status_line(capsys):
+    from unlearning.ui.context import Screen
+    from unlearning.ui.frame import _opened
+
+    said, *others = _opened(Screen(lambda where: 1 / 0, outputs=["one", "two"]), {})
+    assert "could not be shown" in said and "Traceback" not in said and len(others) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_the_interface_starts_without_torch():
     code = (
         "import sys; from pathlib import Path; import tempfile; from unlearning.ui.frame import build_app; "

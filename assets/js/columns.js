@@ -80,7 +80,7 @@ function build(value) {
   const place = node("div", { class: "columns-wait" });
   const done = node("p", { class: "sr", role: "status" });
   const again = node("button", { type: "button", onclick: () => trigger("again", {}) }, "Again, with other dice");
-  const halt = node("button", { type: "button", onclick: () => server.drop({ job: value.job }) }, "Stop");
+  const halt = node("button", { type: "button", onclick: () => server.drop({ job: value.job }).catch(() => {}) }, "Stop");
   fill(element, node("div", { class: "row spread columns-tools" },
     switcher("What to mark", VIEWS, view, (key) => { view = key; if (shown) drawTexts(shown); }), node("div", { class: "row" }, halt, again)),
     place, node("div", { class: "columns-grid" }, [...cards.values()].map((card) => card.node)), done);

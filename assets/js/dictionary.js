@@ -26,7 +26,7 @@ function footer() {
 /* --- talking to the server --- */
 /* One after another: what is asked for while an answer is on its way waits for it. `more` may be made when its turn comes. */
 let line = Promise.resolve();
-let asked = 0; // not answered yet
+let asked = 0; // not sent yet
 function act(action, more = {}, focus = null) {
   asked += 1;
   line = line.then(() => ask(action, typeof more === "function" ? more() : more, focus));

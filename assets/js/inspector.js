@@ -77,7 +77,7 @@ function drawPlace(data) {
     const alpha = Number(event.target.value);
     output.textContent = `α = ${alpha.toFixed(1)}`;
     const mine = ++asked;
-    const found = await server.alpha({ key: data.key, alpha });
+    const found = await window.forgetting.answered(server.alpha({ key: data.key, alpha }));
     if (mine !== asked) return;
     if (found.error) fill(label, found.error);
     else { data = { ...data, ...found }; drawTable(data); }

@@ -3,7 +3,7 @@
  * value: null | {run, draft}     server: follow({run, offset, draft}), act({run, act, draft}), log({run})
  * event: "ended" {run, state} when a run that was watched comes to its end
  */
-const { element: node, fill, percent, token, duration, figure, curves, switcher, problem, verdictCards } = window.forgetting;
+const { element: node, fill, percent, token, duration, figure, curves, switcher, problem, verdictCards, answered, SILENT } = window.forgetting;
 const WORDS = {
   draft: "not started", queued: "waiting", running: "running", cancelling: "stopping: it finishes its step and saves",
   succeeded: "done", failed: "failed", cancelled: "stopped", interrupted: "interrupted", missing: "not found",
@@ -93,7 +93,7 @@ function build() {
     log: node("details", { class: "live-log" }, node("summary", {}, "Show what the process printed"), node("pre", { tabindex: "0" })),
     foot: node("p", { class: "hint live-foot" }),
   };
-  parts.log.addEventListener("toggle", async () => { if (parts.log.open) parts.log.querySelector("pre").textContent = (await server.log({ run: run.run })) || "Nothing yet."; });
+  parts.log.addEventListener("toggle", async () => { if (parts.log.open) parts.log.querySelector("pre").textContent = (await server.log({ run: run.run }).catch(() => SILENT)) || "Nothing yet."; });
   const scale = switcher("Scale of the curves", [["linear", "linear"], ["sqrt", "square root"], ["log", "log"]], "linear", (value) => chart.scale(value));
   fill(element, node("section", { class: "card live", "aria-label": "The run" },
     node("div", { class: "row spread" }, node("div", { class: "row" }, parts.name, parts.chip), parts.buttons),
@@ -149,8 +149,11 @@ function buttonsFor(state, facts) {
   const press = (act) => async (button) => {
     button.disabled = true;
     if (act.startsWith("stop")) parts.chip.textContent = WORDS.cancelling;
-    const answer = await server.act({ run: run.run, act, draft: run.draft });
-    if (answer.error) say("error", [answer.error.message, answer.error.hint].filter(Boolean).join(" "));
+    const answer = await answered(server.act({ run: run.run, act, draft: run.draft }), { message: SILENT });
+    if (answer.error) {
+      patchText(parts.chip, WORDS[story.state] || story.state);
+      say("error", [answer.error.message, answer.error.hint].filter(Boolean).join(" "));
+    }
     button.disabled = false;
     ask();
   };

@@ -22,6 +22,11 @@ window.forgetting = {
   fill(node, ...children) {
     node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
   },
+  SILENT: "The page’s server does not answer. Try again.",
+  /** The answer to a question to the server; {error: …} where it does not answer. */
+  answered(question, error = window.forgetting.SILENT) {
+    return question.catch(() => ({ error }));
+  },
   /** 0.612 → "61 %", 0.0042 → "0.42 %", 3e-6 → "0.0003 %". */
   percent(p) {
     if (p === null || p === undefined || Number.isNaN(p)) return "–";

@@ -3,7 +3,7 @@
  * value: {run, name, evaluation: id or "", evaluations: [{id, name, suite, state}], waiting}
  * server: look({evaluation}), read({evaluation, part}), file({evaluation, what})
  */
-const { element: node, fill, percent, token, intervals, lines, switcher, problem, roleClass, roleTerm } = window.forgetting;
+const { element: node, fill, percent, token, intervals, lines, switcher, problem, roleClass, roleTerm, answered } = window.forgetting;
 const ANSWERS = { yes: "yes", partly: "partly", no: "no", unknown: "not known" };
 const MAIN = ["baseline", "unlearned", "never_taught"];
 const FIRST_ROWS = 20;
@@ -164,7 +164,7 @@ async function showPart(part) {
   const place = element.querySelector(".evidence-place");
   for (const button of element.querySelectorAll(".evidence-parts button")) button.setAttribute("aria-pressed", String(button.dataset.part === part));
   openEvidence = part;
-  const data = await server.read({ evaluation: shown, part });
+  const data = await answered(server.read({ evaluation: shown, part }));
   if (openEvidence !== part) return;
   if (data.error) fill(place, problem(data.error));
   else drawEvidence(place, data);
@@ -180,7 +180,7 @@ function evidence() {
 /* ---- files ---- */
 async function download(what, button) {
   button.disabled = true;
-  const made = await server.file({ evaluation: shown, what });
+  const made = await answered(server.file({ evaluation: shown, what }));
   button.disabled = false;
   if (made.error) { fill(element.querySelector(".probe-said"), problem(made.error)); return; }
   const link = node("a", { href: URL.createObjectURL(new Blob([made.text], { type: what === "json" ? "application/json" : "text/csv;charset=utf-8" })), download: made.name });
@@ -211,7 +211,7 @@ async function update() {
   const again = shown === mine && found;
   if (!again) fill(element, node("div", { class: "skeleton probe-waiting" }, "Reading …"));
   shown = mine;
-  const answer = await server.look({ evaluation: mine });
+  const answer = await answered(server.look({ evaluation: mine }));
   if (shown !== mine || (again && JSON.stringify(answer) === JSON.stringify(found) && element.querySelector(".probe-head"))) return;
   if (answer.error) { found = null; fill(element, problem(answer.error)); return; }
   found = answer;

@@ -52,7 +52,7 @@ function table(found) {
 async function update() {
   const value = props.value;
   if (!value || !value.draft) { fill(element); return; }
-  const found = await server.several({ draft: value.draft });
+  const found = await window.forgetting.answered(server.several({ draft: value.draft }));
   const key = JSON.stringify(found);
   if (key === drawn) return;
   drawn = key;

@@ -3,7 +3,7 @@
  * server: rows({draft}), act({act, run, draft, …}), beside({runs}), pack({run, what}), look({job})
  * event: "ready" {job} (a file was made)
  */
-const { element: node, svg, fill, percent, figure, duration, curves, followJob, waiting, problem } = window.forgetting;
+const { element: node, svg, fill, percent, figure, duration, curves, followJob, waiting, problem, answered } = window.forgetting;
 const WORDS = { draft: "not started", queued: "waiting", running: "running", cancelling: "stopping", succeeded: "done", failed: "failed", cancelled: "stopped", interrupted: "interrupted" };
 const ACTIVE = ["queued", "running", "cancelling"];
 const ANSWERS = { yes: "yes", partly: "partly", no: "no", unknown: "not known" };
@@ -30,7 +30,7 @@ function say(kind, words, undo) {
 }
 
 async function deed(act, run, more = {}, undo = null) {
-  const answer = await server.act({ act, run, draft, ...more });
+  const answer = await answered(server.act({ act, run, draft, ...more }));
   if (answer.error) say("error", answer.error);
   else say("good", answer.said, undo);
   await refresh();
@@ -100,7 +100,7 @@ function drawer(run) {
 /* ---- files ---- */
 async function pack(run, what) {
   if (stopPacking) stopPacking();
-  const answer = await server.pack({ run: run.id, what });
+  const answer = await answered(server.pack({ run: run.id, what }));
   if (answer.error) { say("error", answer.error); return; }
   packing.scrollIntoView({ block: "nearest" });
   stopPacking = followJob(server.look, answer.job, (state) => {
@@ -117,7 +117,7 @@ function drawTools() {
 }
 
 async function compare(ids) {
-  const found = await server.beside({ runs: ids });
+  const found = await answered(server.beside({ runs: ids }));
   if (found.error) { say("error", found.error); return; }
   const table = (title, rows) => (Object.keys(rows).length ? node("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": title }, node("table", { class: "runs-table" }, node("caption", {}, title),
     node("thead", {}, node("tr", {}, node("td", {}), found.names.map((name) => node("th", { scope: "col" }, node("bdi", {}, name))))),

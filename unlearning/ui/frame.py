@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import traceback
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,9 +96,15 @@ def _opened(screen: Screen, where: dict[str, str], *values: Any) -> Any:
         found = screen.on_open(where, *values)
     except UnlearningError as error:
         return str(error), *(gr.skip() for _ in screen.outputs)
+    except Exception:  # the page goes on, and says so
+        traceback.print_exc()
+        return _BROKEN, *(gr.skip() for _ in screen.outputs)
     if len(screen.outputs) == 1:
         found = (found,)
     return gr.skip(), *(found or ())
+
+
+_BROKEN = "This screen could not be shown; what happened stands in the log of the page's program. Try again."
 
 
 def header() -> str:

@@ -34,7 +34,7 @@ def build(context: Context) -> Screen:
     """Draw the screen."""
     words(_INTRODUCTION)
     nothing = words(_NOTHING, js=_GO, elem_id="inspector-empty")
-    run = gr.Dropdown([], label="Run", elem_id="inspector-run", visible=False)
+    run = gr.Dropdown([], label="Run", elem_id="inspector-run", visible=False, allow_custom_value=True)
     kept = Kept()
 
     def look(question: dict[str, Any]) -> dict[str, Any]:

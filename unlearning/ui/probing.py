@@ -30,7 +30,7 @@ def build(context: Context) -> Screen:
     nothing = words(_NOTHING, js=_GO, elem_id="probe-empty")
     with gr.Column(visible=False) as all_of_it:
         with gr.Row(elem_classes="ask-row"):
-            run = gr.Dropdown([], label="Run", elem_id="probe-run", filterable=True, scale=3, min_width=260)
+            run = gr.Dropdown([], label="Run", elem_id="probe-run", allow_custom_value=True, scale=3, min_width=260)
             suite = gr.Radio(SUITES, value="quick", label="How thoroughly", elem_id="probe-suite", scale=4)
             start = gr.Button("Start evaluation", variant="primary", elem_id="probe-start", scale=0, min_width=170)
         expected = words("{{#if value}}<p class='hint'>{{value}}</p>{{/if}}", value="", elem_id="probe-expected")
