@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from unlearning.bench import floor, runner, tables
 from unlearning.bench.cost import cost_of, matrix_rate
-from unlearning.bench.growth import grow
+from unlearning.bench.growth import grow, write_text
 from unlearning.bench.stages import STAGES, Prepared
 from unlearning.bench.trial import Order, Trial, answer, measure, paired
 from unlearning.cli import main
@@ -25,6 +26,7 @@ from unlearning.methods.losses import batch_cross_entropy
 from unlearning.models.adapters import AdapterFamily
 from unlearning.models.shapes import find_shape, random_config
 from unlearning.runs.machine import peak_bytes
+from unlearning.text.blocks import cut_blocks
 
 TINY = Order("", "random:tiny", blocks=2, block_tokens=32, repetitions=1, tokens=3, dtype="float32")
 
@@ -174,9 +176,20 @@ def test_whole_models_are_no_more_than_the_stage_needs():
 
 
 def test_growth_is_from_disk_to_disk():
-    row = grow(TINY, 128)
-    assert row["blocks"] == 4 and row["tokens"] > 64 and row["disk_bytes"] > 0
+    row = grow(TINY, 2000)
+    assert 1900 < row["tokens"] < 2400 and row["disk_bytes"] > 0
+    assert row["blocks"] >= row["tokens"] / TINY.block_tokens
     assert row["label_s"] > 0 and row["finetune_s"] > 0
+
+
+def test_a_long_text_is_distinct_blocks(tmp_path):
+    """As in a run every block is a piece of the text by itself, and memory is seen to hold it."""
+    tokenizer = byte_level_bpe()
+    write_text(tmp_path / "text.txt", tokenizer, 100_000)
+    text = (tmp_path / "text.txt").read_text()
+    assert 95_000 < len(tokenizer(text, add_special_tokens=False)["input_ids"]) < 105_000
+    blocks = [block.text for block in cut_blocks(text, tokenizer, 64)]
+    assert len({id(block) for block in blocks}) == len(blocks) > 1500
 
 
 def test_bench_of_the_command_line_and_its_comparison(tmp_path, capsys):
@@ -209,7 +222,8 @@ def test_tables(tmp_path):
         {"tokens": 100, "label_s": 1.0, "finetune_s": 1.0, "peak_bytes": 1e9, "disk_bytes": 1e6},
         {"tokens": 200, "label_s": 2.1, "finetune_s": 2.1, "peak_bytes": 1e9, "disk_bytes": 2e6},
     ]
-    assert [row[3] for row in tables.growth_rows(rows)] == ["–", "1.05"]
+    assert [row[3] for row in tables.growth_rows(rows)] == ["–", "2.00 × as long, 2.10 × the time"]
+    assert runner.SIZES[-1] == 1_000_000 and all(b == 2 * a for a, b in pairwise(runner.SIZES))
     assert tables.to_floor("label", {"to_floor": 0.5}) == "2.00 × the time"
     assert tables.to_floor("finetune", {"to_floor": 0.95}) == "0.95 × the speed"
     assert tables.AWAITS in tables.performance_table(tmp_path)

@@ -23,7 +23,7 @@ from unlearning.runs.durable import read_json_or_empty
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("load", "teach", "reinforce", "label", "finetune", "generate", "strip")
 TRAINING = ("teach", "reinforce", "finetune")
-SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # tokens of the growth table
+SIZES = tuple(62_500 * 2**k for k in range(5))  # tokens of the growth table: up to a million
 LONGEST_S = 3600.0
 Tell = Callable[[str], None]
 

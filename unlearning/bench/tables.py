@@ -80,22 +80,26 @@ def comparison_rows(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[t
 
 
 def growth_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Each length's time, its time per token against the row above, and memory."""
+    """Each length's time, how many times the row above's length and time that is, and memory."""
     found: list[tuple[str, ...]] = []
     for place, row in enumerate(rows):
         above = rows[place - 1] if place else row
-        per_token = [(one["label_s"] + one["finetune_s"]) / one["tokens"] for one in (row, above)]
+        longer = row["tokens"] / above["tokens"]
+        slower = (row["label_s"] + row["finetune_s"]) / (above["label_s"] + above["finetune_s"])
         found.append(
             (
                 f"{row['tokens']:,}", f"{row['label_s']:.1f}", f"{row['finetune_s']:.1f}",
-                f"{per_token[0] / per_token[1]:.2f}" if place else "–", gigabytes(row["peak_bytes"]),
+                f"{longer:.2f} × as long, {slower:.2f} × the time" if place else "–", gigabytes(row["peak_bytes"]),
                 gigabytes(row["disk_bytes"]),
             )
         )  # fmt: skip
     return found
 
 
-GROWTH = ("tokens", "labels, s", "one epoch, s", "time a token, to the row above", "peak memory", "labels on disk")
+GROWTH = (
+    "tokens", "labels, s", "one epoch, s", "to the row above (goal: doubling doubles, ± 10 %)", "peak memory",
+    "labels on disk",
+)  # fmt: skip
 
 
 def performance_table(folder: Path = KEPT) -> str:

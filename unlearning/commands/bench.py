@@ -75,7 +75,7 @@ def bench(
     else:
         found = runner.bench(order, wanted, tell=say)
     if growth:
-        found["growth"] = runner.growth(order, [size for size in runner.SIZES if size <= largest], say)
+        found["growth"] = runner.growth(order, [size for size in runner.SIZES if size <= largest] or [largest], say)
     _show(found, before, tables)
     write_json(json_file, found)
 
