@@ -1,19 +1,28 @@
 """From a draft to a run: what is refused, what goes along, and that pressing twice starts one."""
 
 import json
+from pathlib import Path
 
 import pytest
 from runs_for_tests import wait_for, workspace  # noqa: F401
+from ui_for_tests import make_context
 
 from unlearning.config import make_settings
-from unlearning.errors import AnchorError, DocumentError, PromptError, SettingsError, UnlearningError
+from unlearning.errors import (
+    AnchorError,
+    DocumentError,
+    ModelNotFoundError,
+    PromptError,
+    SettingsError,
+    UnlearningError,
+)
 from unlearning.runs import store
 from unlearning.runs.record import read_settings
 from unlearning.text.anchors import Anchor, Dictionary
 from unlearning.text.documents import Document
 from unlearning.text.prompts import Probe
 from unlearning.training.stages import Work
-from unlearning.ui import launch
+from unlearning.ui import form, launch, unlearn
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.follow import is_mine
 
@@ -80,6 +89,19 @@ def test_what_is_missing_is_said(workspace, draft):
 def test_a_page_opens_no_folder(workspace, draft, name):
     with pytest.raises(UnlearningError):
         launch.check_model(name)
+
+
+@pytest.mark.parametrize("name", ["/etc", "/nowhere", "tests", "../x"])
+def test_a_page_does_not_say_which_folders_there_are(name, monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda path: pytest.fail(f"looked at {path}"))
+    with pytest.raises(ModelNotFoundError, match="There is no model"):
+        launch.check_model(name)
+
+
+def test_the_form_looks_at_no_folder_either(tmp_path):
+    values = form.values_of(make_settings("standard", {"model.name": str(tmp_path)}))
+    said, _ = unlearn.summarise(make_context(tmp_path), {"step": "unlearn", "draft": DRAFT}, *values)
+    assert "There is no model" in said["error"]
 
 
 def test_folder_that_looks_like_a_hub_id_is_not_opened(tmp_path, monkeypatch):

@@ -86,6 +86,22 @@ def test_settings_are_copied_to_the_draft(shelved):
     assert make_settings(kept["preset"], kept["changes"]) == read_settings(folder)
 
 
+@pytest.mark.parametrize("where", ["settings", "other"])
+def test_a_run_that_names_a_folder_as_its_model_is_not_brought_in(shelved, where):
+    workspace, folder = shelved
+    config = json.loads((folder / "config.json").read_text())
+    if where == "settings":
+        config["settings"]["model"]["name"] = "/etc"
+    else:
+        config["other"] = "/etc"
+    (folder / "config.json").write_text(json.dumps(config))
+    before = sorted((workspace / "runs").iterdir())
+    _, said, _ = runs.bring_in(make_context(workspace), {"draft": OTHER}, str(made(folder, "run")))
+    assert "There is no model '/etc'" in said and sorted((workspace / "runs").iterdir()) == before
+    if where == "settings":
+        assert "There is no model '/etc'" in act(shelved, "copy")["error"]
+
+
 def test_side_by_side(shelved):
     workspace, folder = shelved
     copied = workspace / "runs" / "zzzzzzz1"

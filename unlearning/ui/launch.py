@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning.config import Settings
-from unlearning.errors import AnchorError, DocumentError, PromptError, SettingsError
+from unlearning.errors import AnchorError, DocumentError, ModelNotFoundError, PromptError, SettingsError
+from unlearning.models.catalogue import CATALOGUE, suggestion
 from unlearning.runs import scheduler, store
 from unlearning.runs.speeds import budget
 from unlearning.text.anchor_checks import check_dictionary
@@ -96,15 +97,19 @@ def inputs_of(draft: Draft, settings: Settings, watched: Sequence[Probe]) -> Inp
 
 
 def check_model(name: str) -> None:
-    """Refuse what is neither in the catalogue nor the id of a model on a hub: a page must not read folders.
+    """Refuse what is neither in the catalogue nor the id of a model on a hub: a page must not read folders, nor tell
+    which there are.
 
     Raises:
         ModelNotFoundError, SettingsError: saying what may be chosen.
     """
+    from unlearning.models.hub import is_hub_id
     from unlearning.models.loading import kind_of
 
     if not MODEL_NAME.fullmatch(name):
         raise SettingsError(f"'{name[:60]}' is not the name of a model.", "Choose one of the list.")
+    if name not in CATALOGUE and not name.startswith("random:") and not is_hub_id(name):  # no look at any folder
+        raise ModelNotFoundError(f"There is no model '{name}'.", suggestion(name))
     if kind_of(name) == "folder":
         raise SettingsError(
             f"'{name}' is a folder, which the page does not open.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import gradio as gr
 
 from unlearning.errors import UnlearningError
 from unlearning.runs.archive import import_run
+from unlearning.runs.record import read_config, read_settings
 from unlearning.ui import shelf
 from unlearning.ui.context import Context, Screen, Where
 from unlearning.ui.follow import take_over
 from unlearning.ui.jobs import Jobs
+from unlearning.ui.launch import check_model
 from unlearning.ui.notices import field_note, note
 from unlearning.ui.pages import component, words
 
@@ -87,12 +90,24 @@ def bring_in(context: Context, where: Where, path: str | None) -> tuple[Any, Any
         return gr.skip(), gr.skip(), gr.skip()
     try:
         run = import_run(context.workspace, Path(path), max_bytes=LARGEST_UNPACKED)
+        _check_models(run.folder)
         take_over(run.folder, where.get("draft"))
     except UnlearningError as error:
         return None, str(error), gr.skip()
     finally:
         Path(path).unlink(missing_ok=True)
     return None, note("good", f"Imported: {run.name}."), {"draft": where.get("draft", ""), "new": run.id}
+
+
+def _check_models(folder: Path) -> None:
+    """Let a run that came from elsewhere name no folder of this machine as a model: it goes again where it does."""
+    try:
+        for name in (read_settings(folder).model.name, read_config(folder).get("other")):
+            if name:
+                check_model(str(name))
+    except UnlearningError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _dict(question: Any) -> dict[str, Any]:

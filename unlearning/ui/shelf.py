@@ -19,6 +19,7 @@ from unlearning.runs.record import read_config, read_settings
 from unlearning.ui import form
 from unlearning.ui.follow import check_mine, every, folder_of, is_mine, public_model
 from unlearning.ui.jobs import Job, Jobs
+from unlearning.ui.launch import check_model
 
 if TYPE_CHECKING:
     from unlearning.ui.drafts import DraftStore
@@ -198,8 +199,9 @@ def _continue(folder: Path, steps: Any) -> str:
 
 
 def _copy_settings(drafts: DraftStore, folder: Path, draft_id: Any) -> str:
-    draft = drafts.open(str(draft_id))
-    draft.save_settings({**draft.settings, **form.kept(read_settings(folder))})
+    draft, settings = drafts.open(str(draft_id)), read_settings(folder)
+    check_model(settings.model.name)
+    draft.save_settings({**draft.settings, **form.kept(settings)})
     return "The form under Unlearn is set as this run was."
 
 

@@ -16,7 +16,7 @@ from unlearning.ui import form as forms
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.drafts import Draft
 from unlearning.ui.expected import expected_of, expected_panel
-from unlearning.ui.launch import first_watched, read_watched, start_run, write_lines
+from unlearning.ui.launch import check_model, first_watched, read_watched, start_run, write_lines
 from unlearning.ui.notices import field_note
 from unlearning.ui.pages import component, words
 from unlearning.ui.words import explain
@@ -156,6 +156,7 @@ def summarise(context: Context, where: Where, *values: Any) -> tuple[Any, Any]:
     draft = context.drafts.open(where["draft"])
     try:
         settings = forms.read(*values)
+        check_model(settings.model.name)
         command = forms.command_line(settings, usual_settings(draft, settings.preset), _source(draft))
         return expected_of(context.workspace, draft, settings), command
     except UnlearningError as error:
