@@ -368,3 +368,18 @@ def test_models_without_files_are_identified_too():
     not_here = identify("smollm2-135m")
     assert (not_here["sha256"], not_here["licence"], not_here["parameters"]) == (None, "Apache-2.0", 134_515_008)
     assert find_folder("smollm2-135m") is None
+
+
+def test_logits_treated_in_an_unknown_way_are_refused(copy: Path, cpu: Hardware, monkeypatch: pytest.MonkeyPatch):
+    from transformers import LlamaForCausalLM
+
+    inner = LlamaForCausalLM.forward
+
+    def scaled(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = inner(self, *args, **kwargs)
+        output.logits = output.logits * 3
+        return output
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", scaled)
+    with pytest.raises(ModelError, match="treats its logits"):
+        load(str(copy), cpu)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_gemma3, tiny_llama
+from tiny_models import tiny_gemma3, tiny_gpt2, tiny_llama
 from tokenizers_for_tests import byte_level_bpe
 
 from unlearning.config import TrainSettings
@@ -23,8 +24,8 @@ EXAMPLES = [next_token_example(GENERATOR.integers(3, 300, int(size)).tolist()) f
 SETTINGS = TrainSettings(epochs=3, learning_rate=1e-2, batch_blocks=2)
 
 
-def family():
-    return AdapterFamily(tiny_llama(byte_level_bpe()).requires_grad_(False), byte_level_bpe(), rank=4)
+def family(make=tiny_llama):
+    return AdapterFamily(make(byte_level_bpe()).requires_grad_(False), byte_level_bpe(), rank=4)
 
 
 def run(model, settings=SETTINGS, terms=None, **more):
@@ -44,14 +45,16 @@ def weights(model):
     return {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def test_a_resume_at_every_step_equals_an_uninterrupted_run(tmp_path):
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])  # the second drops out at random
+def test_a_resume_at_every_step_equals_an_uninterrupted_run(make, tmp_path):
     """Bit-equal losses and weights, whichever step it was stopped after."""
-    whole = family().create("unlearned")
+    torch.manual_seed(1)
+    whole = family(make).create("unlearned")
     start = copy.deepcopy(whole.state_dict())
     losses, outcome = run(whole)
     assert [step for step, _ in losses] == list(range(1, outcome.steps + 1))
     for stop_after in range(1, outcome.steps):
-        model = family().create("unlearned")
+        model = family(make).create("unlearned")
         model.load_state_dict(start)
         folder = tmp_path / str(stop_after)
         seen = []
@@ -62,7 +65,7 @@ def test_a_resume_at_every_step_equals_an_uninterrupted_run(tmp_path):
 
         first, stopped = run(model, checkpoints=folder, should_stop=should_stop)
         assert stopped.done == stop_after == newest_step(folder)
-        fresh = family().create("unlearned")
+        fresh = family(make).create("unlearned")
         second, _ = run(fresh, checkpoints=folder)
         assert first + second == losses
         for name, weight in weights(fresh).items():
@@ -157,6 +160,22 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt():
     with pytest.raises(LossNotFiniteError, match="learning_rate"):
         run(model, terms=[Term("text", [bad])])
     assert all(torch.equal(weight, before[name]) for name, weight in weights(model).items())
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_spoilt_and_saves_them(tmp_path):
+    model = family().create("unlearned")
+    steps = []
+
+    def after_step(done, steps_planned):
+        steps.append(weights(model))
+        if done == 2:  # from now on a gradient overflows behind a loss that looks well
+            next(w for w in model.parameters() if w.requires_grad).register_hook(lambda gradient: gradient * math.inf)
+
+    settings = SETTINGS.model_copy(update={"clip_norm": None})
+    with pytest.raises(LossNotFiniteError, match="gradient of step 3"):
+        run(model, settings, after_step=after_step, checkpoints=tmp_path, checkpoint_seconds=60)
+    assert newest_step(tmp_path) == 2
+    assert all(torch.equal(weight, steps[2][name]) for name, weight in weights(model).items())
 
 
 def test_training_lowers_the_loss_of_both_terms():

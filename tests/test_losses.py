@@ -75,7 +75,7 @@ def test_chunks_change_neither_loss_nor_gradients(chunk_floats):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("probs", [[[0.5, 0.3], [1.0, 0.0]], [[0.2, 0.0], [0.999, 1e-7]]])
+@pytest.mark.parametrize("probs", [[[0.5, 0.3], [1.0, 0.0]], [[0.2, 0.0], [0.999, 1e-7]], [[0.7, 0.1], [0.4, 0.0]]])
 def test_the_gradient_worked_out_by_hand_is_that_of_automatic_differentiation(probs):
     torch.manual_seed(0)
     logits = torch.randn(2, 9, dtype=torch.float32).mul_(3).requires_grad_()
@@ -168,3 +168,32 @@ def test_a_truncated_file_of_examples_is_refused(tmp_path):
 def test_examples_without_an_index_are_refused(tmp_path):
     with pytest.raises(RunDamagedError, match="cannot be read"):
         StoredExamples(tmp_path)
+
+
+def test_a_model_that_leaves_nothing_to_the_tail_gets_no_slope_from_it():
+    """1 − Σ q is below the least that is told from nought, while the target still has a tail."""
+    logits = torch.tensor([[30.0, -5.0, -5.0, -5.0]], requires_grad=True)
+    ids, probs, once = torch.tensor([[0, 0]]), torch.tensor([[0.9, 0.0]]), torch.ones(1)
+    cross_entropy(logits, ids, probs).backward()
+    _, gradient = cross_entropy_gradient(logits.detach(), ids, probs, once)
+    torch.testing.assert_close(gradient, logits.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_of_half_precision_logits_is_that_of_their_values():
+    torch.manual_seed(0)
+    half = torch.randn(3, 200).mul_(4).bfloat16()
+    ids, probs, times = torch.tensor([[4, 1], [2, 0], [199, 7]]), torch.full((3, 2), 0.3), torch.tensor([1.0, 2.0, 1.0])
+    loss, gradient = cross_entropy_gradient(half, ids, probs, times)
+    same_loss, same_gradient = cross_entropy_gradient(half.float(), ids, probs, times)
+    assert gradient.dtype == torch.float32 and loss.item() == pytest.approx(same_loss.item(), rel=1e-6)
+    torch.testing.assert_close(gradient, same_gradient, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_weight_of_the_head_is_trained_in_full_mode(dtype):
+    """Under autocast too, where a copy of the head that was made without gradients must not serve training."""
+    model = tiny_llama(byte_level_bpe()).train().requires_grad_(True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        loss = batch_cross_entropy(model, collate([example()]))
+    loss.backward()
+    assert model.get_output_embeddings().weight.grad.abs().sum() > 0

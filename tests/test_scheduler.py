@@ -1,5 +1,6 @@
 """The scheduler: one per workspace, in order, to the end, whoever is killed meanwhile."""
 
+import io
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ import time
 import psutil
 import pytest
 from counting_executor import expected_total
+from rich.console import Console
 from runs_for_tests import (  # noqa: F401
     ROOT,
     make_run,
@@ -21,7 +23,7 @@ from runs_for_tests import (  # noqa: F401
     workspace,
 )
 
-from unlearning.runs import ending, queue, scheduler, store
+from unlearning.runs import ending, follow, queue, scheduler, store
 from unlearning.runs.durable import read_json, write_json
 from unlearning.runs.ending import birth, worker_process
 from unlearning.runs.events import read
@@ -63,6 +65,30 @@ def test_it_ends_by_itself_and_leaves_the_lock(workspace):
     workspace.joinpath("runs").mkdir()
     process = start_scheduler(workspace, idle=0.5)
     assert process.wait(timeout=20) == 0 and not held(workspace / SCHEDULER_LOCK)
+
+
+def test_a_run_queued_in_its_last_moment_is_served(workspace, monkeypatch):
+    """Who queued it saw the lock held and started nobody."""
+    folder, rounds = make_run(workspace, {"steps": 1}), []
+
+    def last_round(served, idle_s):
+        assert held(workspace / SCHEDULER_LOCK)
+        if not rounds:
+            queue.enqueue(folder)
+        else:
+            (folder / "queued").unlink()
+        rounds.append(served)
+
+    monkeypatch.setattr(scheduler, "_serve_until_idle", last_round)
+    assert scheduler.serve(workspace) == 0
+    assert len(rounds) == 2 and not held(workspace / SCHEDULER_LOCK)
+
+
+def test_who_follows_a_waiting_run_starts_the_scheduler_that_was_killed(workspace, monkeypatch):
+    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.5)
+    folder = make_run(workspace, {"steps": 2})
+    queue.enqueue(folder)  # and nobody serves the queue
+    assert follow.follow(folder, Console(file=io.StringIO())) is State.SUCCEEDED
 
 
 def test_killing_the_scheduler_disturbs_no_worker_and_the_next_one_goes_on(workspace):

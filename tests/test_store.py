@@ -1,5 +1,6 @@
 """The store: a run is a folder, and its state follows from its files."""
 
+import copy
 import json
 import os
 import shutil
@@ -174,6 +175,12 @@ def test_older_formats_are_migrated_and_newer_ones_refused(workspace):
     write_json(folder / "config.json", old)
     assert record.read_config(folder)["kind"] == "unlearn" and store.load(folder).problem == ""
     assert queue.enqueue(folder) is State.QUEUED
+    plain = copy.deepcopy(config["settings"])
+    for name in ("retain_pieces", "retain_sure"):  # format 1 had neither, and meant 1 by it
+        del plain["finetune"][name]
+    write_json(folder / "config.json", config | {"format": 1, "settings": plain})
+    assert config["settings"]["finetune"]["retain_pieces"] > 1
+    assert record.read_settings(folder).finetune.retain_pieces == record.read_settings(folder).finetune.retain_sure == 1
     for number in (record.FORMAT + 1, "two", -3):
         write_json(folder / "config.json", config | {"format": number})
         with pytest.raises(RunDamagedError, match=r"format"):

@@ -22,6 +22,7 @@ from runs_for_tests import (  # noqa: F401
 from unlearning.runs import queue, store
 from unlearning.runs.durable import read_json, write_json
 from unlearning.runs.events import EVENTS, read
+from unlearning.runs.record import FORMAT
 from unlearning.runs.store import State
 
 
@@ -156,9 +157,9 @@ def test_changed_inputs_unknown_kind_and_damaged_config_fail_clearly(workspace):
     changed, unknown, damaged = make_run(workspace), make_run(workspace), make_run(workspace)
     (changed / "text.txt").write_text('{"steps": 6}')
     config = read_json(unknown / "config.json")
-    write_json(unknown / "config.json", config | {"format": 2})
+    write_json(unknown / "config.json", config | {"format": FORMAT + 1})
     (damaged / "config.json").write_text("{")
-    for folder, words in ((changed, "was changed"), (unknown, "format 2"), (damaged, "damaged")):
+    for folder, words in ((changed, "was changed"), (unknown, f"format {FORMAT + 1}"), (damaged, "damaged")):
         assert run_worker(folder)[0] == 1
         assert words in store.load(folder).error["message"] and store.state(folder) is State.FAILED
     status, said = run_worker(workspace / "runs" / "nothing")

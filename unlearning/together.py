@@ -23,7 +23,7 @@ from typing import Any
 from unlearning.models.team import place
 from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.ending import marked, why_it_died
-from unlearning.runs.failures import Failure
+from unlearning.runs.failures import Failure, is_out_of_memory
 
 __all__ = ["end_those_left", "end_with_starter", "is_bereaved", "is_watched", "last_words", "place", "run"]
 
@@ -120,7 +120,7 @@ def end_those_left(folder: Path) -> None:
 
 def is_bereaved(error: BaseException) -> bool:
     """Whether an error only says that another of the run's processes is gone."""
-    if place()[1] == 1 or not isinstance(error, RuntimeError | OSError):
+    if place()[1] == 1 or not isinstance(error, RuntimeError | OSError) or is_out_of_memory(error):
         return False
     told = str(error).lower()
     return type(error).__name__.lower() in _BEREAVED or any(words in told for words in _BEREAVED_WORDS)

@@ -302,9 +302,15 @@ def open_family(settings: ModelSettings, hardware: Hardware, report: Callable[..
 def _appears_when_complete(folder: Path) -> Iterator[Path]:
     """A draft folder that takes the place of `folder` once it is written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield draft
+        for file in draft.rglob("*"):  # on the disk before the stage can be said to be done
+            if file.is_file():
+                with file.open("rb+") as handle:
+                    os.fsync(handle.fileno())
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(draft, folder)

@@ -69,12 +69,15 @@ class Hardware:
         return [f"{title:<14} {value:<11} {self.reasons[name]}" for title, name, value in rows]
 
 
-def choose_hardware(settings: ModelSettings, *, parameters: int | None = None) -> Hardware:
+def choose_hardware(
+    settings: ModelSettings, *, parameters: int | None = None, block_tokens: int | None = None
+) -> Hardware:
     """Choose device, number format, threads and batch for these settings.
 
     Args:
         settings: `device` and `dtype` other than "auto" are taken as they are.
         parameters: Of the model. Unset: looked up by `settings.name`, else taken for the default model's.
+        block_tokens: Length of the blocks, where it is not left to the machine.
 
     Raises:
         SettingsError: a device that this machine or this torch does not have.
@@ -85,7 +88,7 @@ def choose_hardware(settings: ModelSettings, *, parameters: int | None = None) -
     memory, why_memory = _free_memory(device)
     block = 256 if device == "cpu" else 512
     count = parameters or parameters_of(settings.name)
-    batch, why_batch = _batch(memory, count, dtype, device, block, full=settings.mode == "full")
+    batch, why_batch = _batch(memory, count, dtype, device, block_tokens or block, full=settings.mode == "full")
     reasons = {
         "device": why_device,
         "dtype": why_dtype,

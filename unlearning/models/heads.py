@@ -9,6 +9,7 @@ projects the few: `head(backbone(ids)[rows, positions])`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ _MULTIPLIED = {
     "cohere2": "logit_scale",
     "hyperclovax": "logits_scaling",
 }
-_DIVIDED = {"granite", "granitemoe", "granitemoehybrid", "granitemoeshared"}
+_DIVIDED = {"granite", "granite_swa", "granitemoe", "granitemoe_swa", "granitemoehybrid", "granitemoeshared"}
 
 
 def split(model: Any, float_head: bool = False) -> tuple[Backbone, Head]:
@@ -118,7 +119,7 @@ def check_split(model: Any) -> None:
     ids = torch.arange(4, device=next(model.parameters()).device)[None]  # [1, 4]
     with reading(model):
         whole, halves = model(input_ids=ids).logits.float(), head(backbone(ids)).float()
-    if not torch.allclose(whole, halves, rtol=1e-2, atol=1e-2):
+    if not torch.allclose(whole, halves, rtol=1e-2, atol=1e-2, equal_nan=True):
         raise ModelError(
             f"{type(unwrap(model)).__name__} treats its logits in a way this program does not know "
             f"(largest difference {(whole - halves).abs().max():.2g}).",
@@ -150,9 +151,15 @@ def check_length(model: Any, tokens: int) -> None:
     Raises:
         PromptError: naming both numbers.
     """
-    limit = getattr(unwrap(model).config.get_text_config(), "max_position_embeddings", None)
-    if limit is not None and tokens > limit:
+    limit = context_length(model)
+    if tokens > limit:
         raise PromptError(f"{tokens} tokens in one row are too many: this model reads {limit}.", "Shorten the text.")
+
+
+def context_length(model: Any) -> float:
+    """Most tokens that a model reads in one row; infinite where its configuration names no limit."""
+    limit = getattr(unwrap(model).config.get_text_config(), "max_position_embeddings", None)
+    return math.inf if limit is None else limit
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from unlearning.models import hub
 from unlearning.models.catalogue import CATALOGUE, fetch, home, is_whole, suggestion
 from unlearning.models.folders import check_folder, licence_of, read_config, read_model, read_tokenizer
 from unlearning.models.hardware import Hardware
+from unlearning.models.heads import check_split
 from unlearning.models.shapes import SEED, byte_tokenizer, find_shape, random_model
 from unlearning.models.weights import count_parameters, weight_files, weights_hash
 
@@ -55,6 +56,8 @@ def load(
             check_folder(folder)
             config, tokenizer = read_config(folder), read_tokenizer(folder)
             model = read_model(folder, config, hardware)
+            if kind != "catalogue":
+                check_split(model)
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
             f"The model {name} in {hardware.dtype} does not fit into the memory of {hardware.device}.",

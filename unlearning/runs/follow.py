@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from unlearning.runs import scheduler
 from unlearning.runs.budget import minutes
 from unlearning.runs.events import Event, read
 from unlearning.runs.names import one_line
@@ -18,6 +19,7 @@ from unlearning.runs.queue import places, workspace_of
 from unlearning.runs.store import ACTIVE, State, load, state
 
 POLL_S = 0.3
+LOOK_EVERY_S = 5.0  # whether anybody serves the queue
 LINE_EVERY_S = 10.0  # where there is no terminal to draw bars in
 COLOURS = {"warning": "yellow", "error": "red"}
 
@@ -35,9 +37,10 @@ def follow(folder: Path, console: Console | None = None, since_offset: int = 0) 
     console = console or Console()
     with _bars(console) as bars:
         screen = _Screen(bars)
-        offset = since_offset
+        offset, looked = since_offset, time.monotonic()
         while True:
-            active = state(folder) in ACTIVE  # asked first, so that the last events are not missed
+            now = state(folder)  # asked first, so that the last events are not missed
+            active = now in ACTIVE
             found = read(folder, offset)
             offset = found.offset
             for event in found.events:
@@ -45,6 +48,9 @@ def follow(folder: Path, console: Console | None = None, since_offset: int = 0) 
             if not active:
                 break
             screen.waiting(folder)
+            if now is State.QUEUED and time.monotonic() - looked > LOOK_EVERY_S:
+                scheduler.ensure(workspace_of(folder))  # it may have been killed
+                looked = time.monotonic()
             time.sleep(POLL_S)
     return _farewell(folder, console)
 

@@ -15,7 +15,7 @@ from unlearning.errors import RunDamagedError
 from unlearning.runs import machine
 from unlearning.runs.durable import read_json
 
-FORMAT = 1
+FORMAT = 2
 
 
 def make_config(settings: Settings, folder: Path, title: str, kind: str) -> dict[str, Any]:
@@ -69,7 +69,16 @@ def _migrate_0(config: dict[str, Any]) -> dict[str, Any]:
     return {"kind": "unlearn", "versions": {}, "hardware": {}, "created": 0.0} | config | {"format": 1}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _migrate_0}
+def _migrate_1(config: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 knew no pieces of retain text and counted every position once; later defaults are not what it meant."""
+    settings = dict(config["settings"]) if isinstance(config.get("settings"), dict) else {}
+    for stage in ("teach", "reinforce", "finetune"):
+        if isinstance(settings.get(stage), dict):
+            settings[stage] = {"retain_pieces": 1, "retain_sure": 1} | settings[stage]
+    return config | {"format": 2} | ({"settings": settings} if settings else {})
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _migrate_0, 1: _migrate_1}
 
 
 def read_settings(folder: Path) -> Settings:

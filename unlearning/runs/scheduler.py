@@ -18,7 +18,7 @@ from pathlib import Path
 
 from unlearning.errors import RunBusyError, RunError, UnlearningError
 from unlearning.runs import queue
-from unlearning.runs.durable import disk_errors_in_words, remove_file, write_json
+from unlearning.runs.durable import disk_errors_in_words, read_json_or_empty, remove_file, write_json
 from unlearning.runs.ending import MARK, Escalation, sweep, why_it_died
 from unlearning.runs.locks import SCHEDULER_LOCK, held, take
 from unlearning.runs.machine import memory_environment, slot_environment, slots, slots_for, suits
@@ -140,11 +140,12 @@ class Scheduler:
                 del self.children[folder]
                 _log(f"{folder.name}: worker {process.pid} ended with status {status}")
                 if status != WORKER_BUSY:
-                    self._explain_death(folder, status)
+                    self._explain_death(folder, process.pid, status)
 
-    def _explain_death(self, folder: Path, status: int) -> None:
+    def _explain_death(self, folder: Path, pid: int, status: int) -> None:
         """Leave word for a worker that could not: it was killed, or died before it could begin."""
-        begun = not (folder / "queued").exists()
+        # A run that is queued may be one that this worker did begin, and that somebody resumed at once.
+        begun = not (folder / "queued").exists() or read_json_or_empty(folder / "worker.json").get("pid") == pid
         if status == 0 or (begun and status > 0):
             return
         if not begun and status < 0 and self.tries.get(folder, 0) < TRIES - 1:
@@ -216,8 +217,10 @@ def serve(workspace: Path, idle_s: float = IDLE_S) -> int:
         except RunBusyError as error:
             print(error, file=sys.stderr)
             return WORKER_BUSY
-        with lock:
+        try:  # not `with`: that would take the lock a second time and give it back once
             _serve_until_idle(Scheduler(workspace), idle_s)
+        finally:
+            lock.release()
         # Who queued a run just before the lock was given back saw it held and started nobody: look once more.
         if not queue.waiting(workspace):
             return 0

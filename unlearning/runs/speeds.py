@@ -16,6 +16,7 @@ from pathlib import Path
 
 from unlearning.config import Settings
 from unlearning.errors import ModelError, RunError
+from unlearning.runs import machine
 from unlearning.runs.budget import Budget, Speeds, estimate
 from unlearning.runs.durable import read_json_or_empty, write_json
 from unlearning.runs.machine import memory_environment
@@ -113,5 +114,9 @@ def _key(settings: Settings) -> str:
         model.dtype,
         text.block_tokens,
         settings.finetune.pass_blocks,
+        settings.finetune.batch_blocks,
+        settings.label.top_k,
+        machine.name(),
+        machine.versions().get("torch"),
     )
     return " · ".join(map(str, parts))

@@ -58,7 +58,7 @@ def calibrate(settings: Settings, sample: str = "") -> Speeds:
     Raises:
         ModelError: it cannot be loaded.
     """
-    hardware = choose_hardware(settings.model)
+    hardware = choose_hardware(settings.model, block_tokens=settings.text.block_tokens)
     family = open_family(settings.model, hardware)
     load_s = _process_age_s()
     tokenizer = family.tokenizer

@@ -56,6 +56,7 @@ def _write(folder: Path, weights: dict[str, Any], state: dict[str, Any], step: i
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
+    remove_drafts(folder)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
     save_file(weights, draft / "weights.safetensors")
     torch.save(state, draft / "optimizer.pt")
@@ -67,6 +68,12 @@ def _write(folder: Path, weights: dict[str, Any], state: dict[str, Any], step: i
     os.replace(draft, final)
     for old in _newest_first(folder)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a writer left that was killed, or that a full disk stopped. Only one ever writes there."""
+    for draft in folder.glob(".draft-*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path, model: Any, optimizer: Any = None, team: Team = ALONE) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -23,7 +24,7 @@ from unlearning.methods.losses import batch_cross_entropy, target_entropy
 from unlearning.models.attention import attention_for_training
 from unlearning.models.team import ALONE, Team
 from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
-from unlearning.training.sharing import make_accelerator, on_whole_weights
+from unlearning.training.sharing import make_accelerator, on_whole_weights, whole
 
 if TYPE_CHECKING:
     import torch
@@ -174,16 +175,20 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         passes = _passes(step, terms, pass_blocks * team.size, seed)
+        torch.manual_seed(zlib.crc32(f"{seed}/{stage}/{step}/{team.rank}".encode()))  # for models with dropout
         with attention_for_training(model, dtype, longest):
             values, tokens = _accumulate_gradients(module, passes, terms, accelerator, dtype)
         loss = sum(term.weight * values.get(term.name, 0.0) for term in terms)
-        if not math.isfinite(loss):
+        # The norm without a limit (inf) leaves the gradient as it is; it shows a gradient that would spoil the weights.
+        norm = float(whole(accelerator.clip_grad_norm_(weights, settings.clip_norm or math.inf)))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            if checkpoints and done > first:
+                save_checkpoint(checkpoints, model, optimizer, done, team)
+            what, value = ("gradient", norm) if math.isfinite(loss) else ("loss", loss)
             raise LossNotFiniteError(
-                f"The loss of step {step + 1} of {stage} is {loss}.",
+                f"The {what} of step {step + 1} of {stage} is {value}.",
                 f"Lower {stage}.learning_rate (now {settings.learning_rate:g}); the weights are those of step {step}.",
             )
-        if settings.clip_norm is not None:
-            accelerator.clip_grad_norm_(weights, settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         done = step + 1

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.models.adapters import Family
+from unlearning.training.checkpoints import remove_drafts
 
 KEPT = 6
 ROLE = "unlearned"
@@ -40,6 +41,7 @@ def keeper(family: Family, folder: Path) -> Callable[[int, int], None]:
             return
         place = folder / PLACE
         place.mkdir(parents=True, exist_ok=True)
+        remove_drafts(place)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place))
         family.save(ROLE, draft / "adapter")
         _halve(draft / "adapter")

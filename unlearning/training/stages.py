@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.config import Settings, TeachSettings, TrainSettings
-from unlearning.errors import InputError
+from unlearning.errors import InputError, LossNotFiniteError, SettingsError
 from unlearning.evaluation.collapse import collapse_warning
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import next_tokens, target_probabilities
@@ -29,6 +29,7 @@ from unlearning.methods.generic_labels import label_blocks, own_predictions
 from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
 from unlearning.models.hardware import Hardware, choose_hardware
+from unlearning.models.heads import context_length
 from unlearning.models.loading import encode
 from unlearning.models.team import ALONE, Team, join, leave, own_device, share_of_machine
 from unlearning.runs import machine
@@ -195,7 +196,8 @@ def open_work(
     The taught adapter comes with it if the run brings one.
     """
     settings = read_settings(folder)
-    own = share_of_machine(choose_hardware(own_device(settings.model)))
+    chosen = choose_hardware(own_device(settings.model), block_tokens=settings.text.block_tokens)
+    own = share_of_machine(chosen)
     team = join(own.device, processes_of(folder).shard)
     hardware = _agreed(team, _hardware_it_began_with(folder, own, team.size))
     if team.size > 1:
@@ -204,6 +206,13 @@ def open_work(
         report("note", message=line)
     family = open_family(settings.model, hardware, report)
     work = Work(folder, settings, hardware, family, report, should_stop, checkpoint_seconds, team=team)
+    with family.role("never_taught") as model:
+        longest = context_length(model)
+    if work.block_tokens > longest:
+        raise SettingsError(
+            f"text.block_tokens is {work.block_tokens}, and {settings.model.name} reads {longest} tokens.",
+            f"Set text.block_tokens to {longest} or less.",
+        )
     if (folder / "taught").is_dir():
         family.load("taught", folder / "taught")
     return work
@@ -424,14 +433,19 @@ def _train(
         retain = StoredExamples(folder / "retain")
         terms.append(Term("retain", retain, settings.retain_weight, settings.retain_blocks * pieces, pieces))
     _seed(f"{work.settings.seed}/{stage}")
-    outcome: Outcome = train(
-        work.family.create(role), terms, settings,
-        stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
-        pass_blocks=work.pass_blocks(settings), report=work.report,
-        should_stop=work.should_stop, after_step=after_step,
-        checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
-        extra_steps=extra_steps(work.folder) if stage == "finetune" else 0, team=work.team,
-    )  # fmt: skip
+    try:
+        outcome: Outcome = train(
+            work.family.create(role), terms, settings,
+            stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
+            pass_blocks=work.pass_blocks(settings), report=work.report,
+            should_stop=work.should_stop, after_step=after_step,
+            checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
+            extra_steps=extra_steps(work.folder) if stage == "finetune" else 0, team=work.team,
+        )  # fmt: skip
+    except LossNotFiniteError:
+        if work.team.main and not work.team.shard:
+            work.family.save(role, folder / role)  # that of the last good step, to look at
+        raise
     if work.team.shard:
         _open_whole_again(work, stage)
     if work.team.main:
