@@ -1,7 +1,7 @@
 /*
  * What every role would say next at one place: a table of bars, where known the curve over the training steps.
  * value: null | {job | rows, roles, …}, with heading, context, closable; the answer may bring actual, translated, curve
- * events: "pick" {token, context} (continue from this token), "close" {}
+ * event: "pick" {token, context} (continue from this token)
  */
 const { element: node, fill, followJob, waiting, problem, tokenBars, curves, token, percent, switcher } = window.forgetting;
 let stop = null;
@@ -10,7 +10,7 @@ let scale = "sqrt";
 function head(value) {
   return node("div", { class: "row spread" },
     node("h4", {}, value.heading || "", value.token !== undefined ? token(value.token) : null),
-    value.closable ? node("button", { type: "button", class: "quiet", "aria-label": "Unpin", onclick: () => { fill(element); trigger("close", {}); } }, "✕") : null);
+    value.closable ? node("button", { type: "button", class: "quiet", "aria-label": "Unpin", onclick: () => fill(element) }, "✕") : null);
 }
 
 function curveOf(found) {
@@ -24,13 +24,13 @@ function curveOf(found) {
 
 function draw(value, data) {
   const table = node("div", {});
-  const bars = () => fill(table, tokenBars(data, { scale, marked: data.actual, pick: value.fixed ? null : (word) => trigger("pick", { token: word, context: value.context || data.text || "" }) }));
+  const bars = () => fill(table, tokenBars(data, { scale, marked: data.actual, pick: (word) => trigger("pick", { token: word, context: value.context || data.text || "" }) }));
   bars();
   const changed = data.translated && data.text && data.translated !== data.text
     ? node("p", { class: "hint" }, "The generic target comes from the model’s view of the translated text: “", node("bdi", {}, data.translated.slice(-160)), "”")
     : null;
   fill(element, head(value), node("div", { class: data.curve ? "pinned" : "" },
-    node("div", {}, node("div", { class: "row spread bars-tools" }, node("p", { class: "hint" }, value.fixed ? "" : "Choose a token to go on from it in both models."),
+    node("div", {}, node("div", { class: "row spread bars-tools" }, node("p", { class: "hint" }, "Choose a token to go on from it in both models."),
       switcher("Scale of the bars", [["linear", "linear"], ["sqrt", "square root"], ["log", "log"]], scale, (key) => { scale = key; bars(); })), table, changed),
     curveOf(data.curve)));
 }

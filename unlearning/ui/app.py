@@ -33,15 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         scheduler.ensure(workspace)
     DraftStore(workspace).forget_old()
-    build_app(workspace).launch(
-        server_name=options.host,
-        server_port=options.port,
-        root_path=options.root_path or None,
-        mcp_server=options.mcp,
-        auth=logins,
-        auth_message="This page asks for the name and password that its owner gave you.",
-        **launch_settings(workspace),
-    )
+    page = build_app(workspace)
+    try:
+        page.launch(
+            server_name=options.host,
+            server_port=options.port,
+            root_path=options.root_path or None,
+            mcp_server=options.mcp,
+            auth=logins,
+            auth_message="This page asks for the name and password that its owner gave you.",
+            **launch_settings(workspace),
+        )
+    except OSError as error:  # what Gradio says of every address that it cannot have
+        raise SettingsError(
+            f"The page cannot listen on {options.host}, port {options.port}: it is taken, or not of this machine.",
+            "Choose another with --port, or end what listens there.",
+        ) from error
 
 
 def launch_settings(workspace: Path) -> dict[str, Any]:

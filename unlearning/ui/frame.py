@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import traceback
 from dataclasses import dataclass
 from functools import partial
@@ -68,11 +67,7 @@ _SELECT = "(where) => ({ __type__: 'update', selected: where.step })"
 
 
 def _build(context: Context, panel: Panel) -> Screen:
-    module = f"unlearning.ui.{panel.module}"
-    if importlib.util.find_spec(module) is None:
-        gr.Markdown(f"## {panel.label}\n\nNot built yet.")
-        return Screen()
-    screen: Screen = importlib.import_module(module).build(context)
+    screen: Screen = importlib.import_module(f"unlearning.ui.{panel.module}").build(context)
     return screen
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 
@@ -24,13 +22,3 @@ _NOTE = (
     "{{#if value}}{{#if value.text}}<p class='note {{value.kind}}' role='status'>{{value.text}}</p>"
     "{{else}}{{#unless value.kind}}<p class='note error' role='alert'>{{value}}</p>{{/unless}}{{/if}}{{/if}}"
 )
-
-
-def empty(title: str, what_to_do: str) -> dict[str, Any]:
-    """Arguments of a gr.HTML that says what to do where there is nothing yet: `gr.HTML(**empty(…))`. Our words only."""
-    return {
-        "value": {"title": title, "text": what_to_do},
-        "html_template": "<div class='empty'><h3>{{value.title}}</h3><p>{{value.text}}</p></div>",
-        "js_on_load": None,
-        "apply_default_css": False,
-    }

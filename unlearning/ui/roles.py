@@ -28,11 +28,6 @@ class Role:
     dash: str
     says: str
 
-    @property
-    def variable(self) -> str:
-        """Its CSS variable: "var(--baseline)"."""
-        return f"var(--{self.name.replace('_', '-')})"
-
 
 ROLES: dict[str, Role] = {
     role.name: role
