@@ -1,12 +1,14 @@
 """The frame of the page over HTTP: what it sends, what it lets nobody do, and that it needs no torch to start."""
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import gradio
 import pytest
 
 from tests.browser.conftest import free_port
@@ -42,6 +44,7 @@ def test_the_page_comes_with_style_header_and_headline_and_no_other_host(site):
     assert int(headers["content-length"]) == len(html.encode())
     head, body = html.split("</head>", 1)
     assert "--baseline:" in head
+    assert "Which dice are thrown" in head  # the terms that components explain
     assert '<div id="first">' in body
     assert "Watch a language model forget a text." in body
     for tag in ("<script src=", "<link", "<img", "og:image"):
@@ -98,6 +101,15 @@ def test_no_listener_uses_session_state_that_would_hold_connections(site):
     assert not [one for one in config["components"] if one["type"] == "state"]
 
 
+def test_no_choice_of_an_open_tab_is_refused_after_a_restart(site):
+    """A program that was started again knows no run as a choice before somebody has arrived on the screen."""
+    menus = [one for one in site[2].blocks.values() if type(one) is gradio.Dropdown and not one.choices]
+    assert {"compare-run", "probe-run", "other-run", "inspector-run"} == {menu.elem_id for menu in menus}
+    assert {menu.preprocess("abcdefgh") for menu in menus} == {"abcdefgh"}
+    (columns,) = (one for one in site[2].blocks.values() if one.elem_id == "columns-of")
+    assert columns.preprocess(["never_taught", "prompt_only"]) == ["never_taught", "prompt_only"]
+
+
 def test_a_screen_that_breaks_is_said_on_the_status_line(capsys):
     from unlearning.ui.context import Screen
     from unlearning.ui.frame import _opened
@@ -115,6 +127,18 @@ def test_the_interface_starts_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "app.py", "--in-process", "--port", port], cwd=ROOT, capture_output=True, text=True,
+            timeout=240, env={"PATH": "/usr/bin:/bin", "UNLEARNING_WORKSPACE": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode
+    assert f"port {port}: it is taken" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 /*
  * A run while it works, and after: polls what is new and changes the page in place.
  * value: null | {run, draft}     server: follow({run, offset, draft}), act({run, act, draft}), log({run})
- * event: "ended" {run, state} when a run that was watched comes to its end
  */
-const { element: node, fill, percent, token, duration, figure, curves, switcher, problem, verdictCards, answered, SILENT } = window.forgetting;
+const { element: node, fill, percent, token, duration, figure, curves, switcher, problem, verdictCards, answered, SILENT, WORDS: TERMS } = window.forgetting;
 const WORDS = {
   draft: "not started", queued: "waiting", running: "running", cancelling: "stopping: it finishes its step and saves",
   succeeded: "done", failed: "failed", cancelled: "stopped", interrupted: "interrupted", missing: "not found",
@@ -87,8 +86,8 @@ function build() {
   parts = {
     name: node("h3", { class: "live-name" }), chip: node("span", { class: "chip live-chip", role: "status" }), about: node("p", { class: "hint live-about" }),
     buttons: node("div", { class: "row live-buttons" }), said: node("div", { class: "live-said" }),
-    stages: node("ol", { class: "live-stages" }), meter: node("div", { style: "width:0" }), line: node("p", { class: "live-line" }),
-    chart, loss, lossTitle: node("h4", {}, "Loss"), legend: node("ol", { class: "curve-legend" }), none: node("p", { class: "hint" }),
+    stages: node("ol", { class: "live-stages" }), meter: node("div", { style: "width:0" }), line: node("p", { class: "live-line", title: `Loss: ${TERMS.loss} Tokens/s: ${TERMS["tokens/s"]}` }),
+    chart, loss, lossTitle: node("h4", { title: TERMS.loss }, "Loss"), legend: node("ol", { class: "curve-legend" }), none: node("p", { class: "hint" }),
     samples: node("ol", { class: "live-samples", tabindex: "0", "aria-label": "What it writes, newest first" }), samplesTitle: node("h4", {}, "What it writes now"), end: node("div", { class: "live-end" }),
     log: node("details", { class: "live-log" }, node("summary", {}, "Show what the process printed"), node("pre", { tabindex: "0" })),
     foot: node("p", { class: "hint live-foot" }),
@@ -235,6 +234,7 @@ function drawLine() {
   } else if (story.note) words.push(story.note);
   patchText(parts.line, words.join(" · "));
   if (ACTIVE.includes(story.state) && document.body.dataset.step === "unlearn") document.title = `${share} % · ${story.facts ? story.facts.name : TITLE}`;
+  else if (/^\d+ % · /.test(document.title)) document.title = `${WORDS[story.state] || story.state} · ${story.facts ? story.facts.name : TITLE}`;
   const say = story.facts && story.facts.stages.find((one) => one.name === story.current);
   patchText(parts.foot, ACTIVE.includes(story.state)
     ? `${say && story.state === "running" ? `${say.says} ` : ""}You can close this page: the run goes on, and this address shows it again.` : "");
@@ -317,7 +317,6 @@ async function ask() {
   clearTimeout(timer);
   if (!run || asking) return;
   const mine = run;
-  const before = story.state;
   asking = true;
   let answer = null;
   try {
@@ -330,7 +329,6 @@ async function ask() {
   if (answer) {
     take(answer);
     draw();
-    if (ACTIVE.includes(before) && !ACTIVE.includes(story.state)) trigger("ended", { run: mine.run, state: story.state });
   }
   const idle = !ACTIVE.includes(story.state);
   if (document.visibilityState === "visible" && story.state !== "missing") timer = setTimeout(ask, idle ? 5000 : 1000);

@@ -50,7 +50,7 @@ function sparkline(points) {
 
 function familiarity(run) {
   if (typeof run.before !== "number" || typeof run.after !== "number") return node("span", { class: "hint" }, run.whereabouts || (run.error ? "" : ACTIVE.includes(run.state) ? "" : "not measured"));
-  return node("span", { class: "runs-figures" }, node("span", {}, "familiarity ", node("strong", {}, figure(run.before)), " → ", node("strong", {}, figure(run.after))),
+  return node("span", { class: "runs-figures" }, node("span", { title: window.forgetting.WORDS.familiarity }, "familiarity ", node("strong", {}, percent(run.before)), " → ", node("strong", {}, percent(run.after))),
     node("span", { class: "hint" }, `forgotten: ${ANSWERS[run.forgotten] || "–"} · intact: ${ANSWERS[run.intact] || "–"}`));
 }
 
@@ -78,7 +78,7 @@ function go(event, where) {
 }
 
 function drawer(run) {
-  const button = (words, press, kind = "") => node("button", { type: "button", class: kind, onclick: press }, words);
+  const button = (words, press, kind = "", title = null) => node("button", { type: "button", class: kind, onclick: press, title }, words);
   const has = (role) => run.roles.includes(role);
   const idle = !ACTIVE.includes(run.state);
   const steps = node("input", { type: "number", min: "1", value: "20", "aria-label": "More steps" });
@@ -91,7 +91,7 @@ function drawer(run) {
       ["failed", "cancelled", "interrupted", "draft"].includes(run.state) ? button("Resume", () => deed("resume", run.id)) : null,
       ["queued", "running"].includes(run.state) ? button("Stop and keep", () => deed("stop", run.id)) : null),
     run.state === "succeeded" && !run.evaluates ? node("div", { class: "row" }, node("span", {}, "Go on for"), steps, node("span", {}, "steps"), button("Continue", () => deed("continue", run.id, { steps: Number(steps.value) }))) : null,
-    idle ? node("div", { class: "row" }, node("span", {}, "Download"), run.evaluates ? null : button("Report", () => pack(run, "report")), has("unlearned") ? button("Adapter", () => pack(run, "adapter")) : null,
+    idle ? node("div", { class: "row" }, node("span", {}, "Download"), run.evaluates ? null : button("Report", () => pack(run, "report")), has("unlearned") ? button("Adapter", () => pack(run, "adapter"), "", window.forgetting.WORDS.adapter) : null,
       has("unlearned") ? button("Whole model", () => pack(run, "model")) : null, button("Everything (zip)", () => pack(run, "run"))) : null,
     node("div", { class: "row" }, node("label", { class: "row" }, "Name", name), button("Rename", () => deed("rename", run.id, { name: name.value })),
       idle ? button("Delete", () => { chosen.delete(run.id); open = null; deed("delete", run.id, {}, () => deed("restore", run.id)); }, "danger") : null));

@@ -76,7 +76,8 @@ function drawLegend(way) {
     : [0, 0.25, 0.5, 0.75, 1].map((h) => step(h)));
   const ends = { p: ["unlikely", "certain"], log: ["expected", "surprising"], rank: ["far down the list", "first choice"], kl: ["agree", "disagree"],
     dp: [two() && data.roles[1] === "unlearned" ? "fell after (line below)" : "fell (line below)", "rose (line above)"], drank: ["fell in the list (line below)", "rose (line above)"] }[chosen.measure];
-  fill(legend, node("span", {}, ends[0]), ramp, node("span", {}, ends[1]));
+  const rank = ["rank", "drank"].includes(chosen.measure) ? node("span", { class: "hint" }, window.forgetting.WORDS.rank) : null;
+  fill(legend, node("span", {}, ends[0]), ramp, node("span", {}, ends[1]), rank);
 }
 
 function drawTools() {

@@ -20,6 +20,7 @@ from unlearning.ui.notices import field_note
 from unlearning.ui.pages import component, words
 from unlearning.ui.roles import ROLES
 from unlearning.ui.strip import strip_value, token_strip
+from unlearning.ui.words import explain
 from unlearning.ui.writing import LONGEST, check_wishes
 
 FIRST_PROMPT = "The story begins"
@@ -34,7 +35,7 @@ def build(context: Context) -> Screen:
     words("<h1 class='step-title'>Before and after</h1>")
     nothing = words(_NOTHING, js=_GO, elem_id="compare-empty")
     with gr.Column(visible=False) as all_of_it:
-        run = gr.Dropdown([], label="Run", elem_id="compare-run", filterable=True)
+        run = gr.Dropdown([], label="Run", elem_id="compare-run", allow_custom_value=True)
         prompt, wishes, write = _prompt_fields()
         refused = field_note("compare-note")
         columns = _component(context, "columns", drops=True)
@@ -85,16 +86,19 @@ def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
         )  # fmt: skip
         write = gr.Button("Let them go on", variant="primary", elem_id="write", scale=0, min_width=170)
     columns = gr.CheckboxGroup(
-        [(ROLES[role].title, role) for role in COLUMNS[:2]], value=[*SHOWN_FIRST], label="Models", elem_id="columns-of"
+        [(ROLES[role].title, role) for role in COLUMNS], value=[*SHOWN_FIRST], label="Models", elem_id="columns-of"
     )
     with gr.Accordion("Length, chance, another run", open=False, elem_id="compare-more"), gr.Row():
-        other = gr.Dropdown([], label="Another run beside it", elem_id="other-run", info="Its model after forgetting.")
+        other = gr.Dropdown(
+            [], label="Another run beside it", elem_id="other-run", info="Its model after forgetting.",
+            allow_custom_value=True,
+        )  # fmt: skip
         tokens = gr.Slider(5, LONGEST, value=40, step=1, label="New tokens, at most", elem_id="new-tokens")
         temperature = gr.Slider(
             0, 2, value=0, step=0.1, label="Temperature", elem_id="temperature",
             info="0 always takes the likeliest word; above, chance has its say.",
         )  # fmt: skip
-        seed = gr.Number(0, label="Seed", precision=0, elem_id="seed", info="The same dice for all models.")
+        seed = gr.Number(0, label="Seed", precision=0, elem_id="seed", info=explain("seed"))
     return prompt, [columns, other, tokens, temperature, seed], write
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from unlearning.ui.words import WORDS
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -46,5 +49,6 @@ def style() -> str:
 
 
 def head() -> str:
-    """What goes into the page's head: the helpers of all components."""
-    return f"<script>{''.join(script(name) for name in HELPERS)}</script>"
+    """What goes into the page's head: the helpers of all components, and the field's terms in words."""
+    terms = f"window.forgetting.WORDS = {json.dumps(WORDS, ensure_ascii=False)};"
+    return f"<script>{''.join(script(name) for name in HELPERS)}{terms}</script>"

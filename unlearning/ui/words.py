@@ -23,6 +23,11 @@ WORDS: dict[str, str] = {
     "run": "One experiment from text to unlearned model, kept in a folder with everything that belongs to it.",
     "stage": "One of the five parts of a run: teach, reinforce, label, fine-tune, evaluate.",
     "scenario": "A ready-made example: a text, its anchors, its probes.",
+    "loss": "How far the model still is from what it is trained to say. It falls while the model learns.",
+    "tokens/s": "How many pieces of words the model works through in a second.",
+    "seed": "Which dice are thrown: the same number gives the same words again.",
+    "rank": "The place of the word in the model's list of what may come next: 1 is its first choice.",
+    "adapter": "Only what training has changed, a small file; it is used together with the model it was made for.",
     "alpha": "How hard a word is pushed down that reinforcement raised (α of equation 1).",
 }
 
