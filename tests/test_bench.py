@@ -229,13 +229,36 @@ def test_tables(tmp_path):
     assert tables.AWAITS in tables.performance_table(tmp_path)
     stage = {
         "tokens": 10, "tokens_per_s": 5.0, "mfu": 0.5, "peak_bytes": 1e9, "seconds": 2.0, "to_floor": 0.95,
-        "others": {}, "dtype": "float32", "threads": 2,
+        "others": {}, "dtype": "float32", "threads": 2, "device": "cpu", "weights_bytes": 3e8,
     }  # fmt: skip
     kept = {"order": TINY.__dict__, "machine": "a box", "revision": "abc+", "stages": {"finetune": stage}}
     (tmp_path / "one.json").write_text(json.dumps(kept | {"growth": rows}))
     told = tables.performance_table(tmp_path)
-    assert "| finetune | 5 | 50% | 1.00 GB | 2.00 | 0.95 × the speed |" in told and "| 200 |" in told
+    goals = "≥ 0.9 × the speed: met; ≤ 1.2 GB above weights: met"
+    assert f"| finetune | {goals} | 5 | 50% | 1.00 GB | 0.70 GB | 2.00 | 0.95 × the speed |" in told
+    assert "| 200 |" in told
     assert tables.AWAITS not in told
+
+
+def test_a_goal_is_met_or_missed_or_not_measured():
+    one = {"to_floor": 0.4, "mfu": 0.6, "peak_bytes": 2e9, "weights_bytes": 3e8, "others": {}}
+    told = [tables.verdict(goal, one) for goal in tables.goals_of("label", "cpu")]
+    assert told == [
+        "two passes in ≤ 2.3 × the time: missed", "the authors' way ≥ 1.5 × its time", "≤ 1.2 GB above weights: missed",
+    ]  # fmt: skip
+    assert [tables.verdict(goal, one) for goal in tables.goals_of("teach", "cuda:1", "full")] == ["≥ 50 % MFU: met"]
+    assert [goal.words for goal in tables.goals_of("teach", "cpu", "full")] == ["≥ 0.9 × the speed"]
+    one["others"] = {tables.AUTHORS: 12.0}
+    assert tables.verdict(tables.goals_of("label", "cuda")[0], one).endswith("met")
+
+
+def test_labels_are_measured_both_ways():
+    found = answer(replace(TINY, stage="label"))
+    rows = tables.stage_rows({"order": {"mode": "lora"}, "stages": {"label": found}})
+    assert [row[0] for row in rows] == [
+        "label, where = all (two passes)", "label, where = changed, the default (three passes)",
+    ]  # fmt: skip
+    assert rows[1][7].endswith("× the time") and tables.AUTHORS in found["others"]
 
 
 def test_the_matrix_rate_is_a_rate():

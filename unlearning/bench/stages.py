@@ -12,6 +12,7 @@ import numpy as np
 
 from unlearning.bench import floor
 from unlearning.bench.cost import ModelCost, cost_of
+from unlearning.bench.tables import AUTHORS
 from unlearning.bench.trial import Order, Trial
 from unlearning.config import LabelSettings, ModelSettings, Settings, TeachSettings, TrainSettings
 from unlearning.methods.examples import Example, next_token_example
@@ -226,7 +227,6 @@ def label(prepared: Prepared) -> Trial:
             floor.forward_passes(model, groups)
 
     others: dict[str, Callable[[], object]] = {
-        "where = changed": lambda: _labels(prepared, settings.label, True),
         "retain text": lambda: list(
             own_predictions(
                 prepared.texts, prepared.family.tokenizer, partial(prepared.family.role, "baseline"), _TOP_K,
@@ -235,7 +235,7 @@ def label(prepared: Prepared) -> Trial:
         ),
     }  # fmt: skip
     if prepared.order.authors:
-        others["the authors' way"] = _authors(prepared, settings.label)
+        others[AUTHORS] = _authors(prepared, settings.label)
     per_pass = prepared.cost.forward(prepared.tokens, prepared.tokens / len(prepared.ids), prepared.tokens)
     return Trial(
         act=lambda: _labels(prepared, settings.label, False),
@@ -244,7 +244,8 @@ def label(prepared: Prepared) -> Trial:
         floor=one_pass,
         floor_is="one bare forward pass of the baseline over every block, with its logits",
         others=others,
-        facts={"blocks": len(prepared.ids)},
+        variants={"where = changed, the default (three passes)": lambda: _labels(prepared, settings.label, True)},
+        facts={"blocks": len(prepared.ids), "what": "where = all (two passes)"},
     )
 
 

@@ -61,7 +61,8 @@ class Trial:
         flops: Of one time.
         floor: Does the same the bare way; None where there is no such thing.
         floor_is: What the floor is, in words.
-        others: Further ways, by name.
+        others: Other ways to the same, by name.
+        variants: The stage under other settings, by name; over the same tokens.
         facts: Kept as they are.
     """
 
@@ -71,12 +72,14 @@ class Trial:
     floor: Callable[[], object] | None = None
     floor_is: str = ""
     others: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    variants: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 def measure(trial: Trial, device: str, repetitions: int) -> dict[str, Any]:
     """Seconds of the stage, its floor and further ways, in turn; the stage's peak memory."""
     ways = {"stage": trial.act} | ({"floor": trial.floor} if trial.floor else {}) | dict(trial.others)
+    ways |= dict(trial.variants)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     forget_peak()
     _seconds(trial.act, device)  # warm
@@ -99,8 +102,15 @@ def measure(trial: Trial, device: str, repetitions: int) -> dict[str, Any]:
         "floor_is": trial.floor_is,
         "to_floor": ratios.get("floor"),  # floor's time over the stage's: 1 is as fast, 0.9 is 10 % slower
         "others": {name: ratios[name] for name in trial.others},
+        "variants": {
+            name: {
+                "seconds": found[name], "tokens": trial.tokens, "tokens_per_s": trial.tokens / found[name],
+                "to_floor": statistics.median(paired(seconds["floor"], seconds[name])) if trial.floor else None,
+            }
+            for name in trial.variants
+        },
         **trial.facts,
-    }
+    }  # fmt: skip
 
 
 def forget_peak(clear: Path = Path("/proc/self/clear_refs")) -> None:
