@@ -81,6 +81,23 @@ def test_the_verdict_follows_from_the_threshold():
     assert "10%" in verdict((0.5,) * 8)[1]
 
 
+def test_the_best_of_many_ways_must_be_surer():
+    """0.4 % of resampled prompts show nothing: sure enough of the only way there was, not of the best of 31."""
+    plain = {"baseline": (1.0,) * 8, "unlearned": (0.0,) * 8}
+    attacked = plain | {"unlearned": (0.5,) * 4 + (0.0,) * 4}  # (4/8)^8
+    one, many = (recovered("unlearned", attacked, plain, tried) for tried in (1, 31))
+    assert one.value == many.value == 2 / 8 and one.low > 0 == many.low and many.high > one.high
+    assert values_of(attacked, plain)["unlearned"]["brings_back"] is True
+    assert values_of(attacked, plain, 31)["unlearned"]["brings_back"] is False
+
+
+def test_three_prompts_are_too_few():
+    values = values_of(
+        {"baseline": (0.9,) * 3, "unlearned": (0.9,) * 3}, {"baseline": (0.9,) * 3, "unlearned": (0,) * 3}
+    )
+    assert values["unlearned"]["brings_back"] is None and "fewer than 4" in said(values, "x")[1]
+
+
 def test_without_a_never_taught_model_it_is_said_that_what_an_attack_gives_away_counts_too():
     plain = {"baseline": (0.9,) * 8, "unlearned": (0.1,) * 8}
     _, text = said(values_of(plain | {"unlearned": (0.5,) * 8}, plain), "probability familiarity")

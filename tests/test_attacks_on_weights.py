@@ -17,6 +17,7 @@ from tokenizers_for_tests import byte_level_bpe
 from unlearning.config import Settings, TrainSettings
 from unlearning.evaluation.adapter_scale import scaled
 from unlearning.evaluation.attack_questions import probe_figures
+from unlearning.evaluation.attack_results import FEWEST
 from unlearning.evaluation.attacks import ATTACKS
 from unlearning.evaluation.baselines import with_baselines
 from unlearning.evaluation.lens import look
@@ -100,8 +101,9 @@ def test_weights_adapters_and_roles_are_as_they_were(name, taught, model_of):
 @pytest.mark.parametrize("name", [name for name in WEIGHTS if name != "adapter_scale"])
 def test_what_is_only_filtered_comes_back(name, taught, model_of):
     """The filter is no part of the weights: whoever looks into them finds what the baseline knows."""
-    one_token = replace(INPUTS, probes=PROBES[:1])  # the lens looks at the first token, the filter stops at the last
-    found = attack(name, taught, model_of, inputs=one_token if name == "lens" else INPUTS)
+    one_token = PROBES[:1]  # the lens looks at the first token, the filter stops at the last
+    inputs = replace(INPUTS, probes=(one_token if name == "lens" else PROBES) * FEWEST)
+    found = attack(name, taught, model_of, inputs=inputs)
     cell, known = found["values"]["filtered"], found["values"]["baseline"]
     assert cell["plain"] < (0.1 if name == "lens" else 1e-6)  # of the lens, 1 / rank
     assert cell["value"] == pytest.approx(known["value"], abs=1e-6) and known["value"] > 0.4
@@ -270,15 +272,15 @@ def test_sampling_finds_what_is_never_the_likeliest_answer():
     torch.manual_seed(0)
     learn(family.create("unlearned"), [known] * 2 + [other] * 4, 10)
     inputs = MeasureInputs(
-        Dictionary((Anchor("Copper Lane", ("Tin Road",), "place"),)), [], [CompletionPrompt("Where is the boat?")],
+        Dictionary((Anchor("Copper Lane", ("Tin Road",), "place"),)), [], [CompletionPrompt("Where is the boat?")] * 4,
         [], [], [], [],
     )  # fmt: skip
     found = attack("sampling", family, family.role, ("never_taught", "baseline", "unlearned"), inputs)
     cell = found["values"]["unlearned"]
-    assert cell["plain"] == 0 and 0 < cell["leaks"] < cell["draws"] == 8
+    assert cell["plain"] == 0 and 0 < cell["leaks"] < cell["draws"] == 32
     assert found["values"]["baseline"]["plain"] == 1 and found["values"]["never_taught"]["value"] == 0
     assert cell["brings_back"] is True and found["brings_back"] is True
     assert "Copper Lane" in found["evidence"]["unlearned"][0]["text"]
     curve = [y for _, y in found["series"]["unlearned"]]
-    assert curve == sorted(curve) and curve[0] == pytest.approx(cell["leaks"] / 8)
+    assert curve == sorted(curve) and curve[0] == pytest.approx(cell["leaks"] / 32)
     assert math.isclose(curve[3], cell["value"])

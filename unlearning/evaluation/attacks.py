@@ -136,7 +136,7 @@ def _finished(
             for i, way in enumerate(ways)
         ]
         chosen[role] = max(range(len(ways)), key=lambda i: _strength(role, *tables[i]))
-        values[role] = values_of(*tables[chosen[role]])[role] | {"way": ways[chosen[role]].name}
+        values[role] = values_of(*tables[chosen[role]], len(ways))[role] | {"way": ways[chosen[role]].name}
     evidence = {
         role: [
             {"prompt": asked.prompt, "target": asked.targets[0], "p": p, "plain": plain[role][probe.prompt]}
@@ -180,7 +180,7 @@ def _cut(figures: Sequence[float], lengths: Sequence[int]) -> list[list[float]]:
 
 
 LYNCH = "after Lynch et al. 2024, arXiv 2402.16835"
-FAMILIARITY = "mean over probes of Σ P(target | prompt in its other form)"
+FAMILIARITY = "mean over probes of Σ P(target | prompt in its other form); of k ways the one that gets most, at 5 %/k"
 HIGHER = "Higher: the text's words come when asked like this. Compare with the never-taught model asked alike."
 
 ATTACKS: dict[str, Attack] = {
@@ -290,7 +290,8 @@ ATTACKS: dict[str, Attack] = {
         "Layer by layer",
         "Every layer is asked what it would say if it were the last one.",
         "The weights; one look at each question.",
-        "mean over probes of 1 / rank of the text's word at the layer that shows most; plainly asked, the last layer",
+        "mean over probes of 1 / rank of the text's word at the layer that shows most, of k layers at 5 %/k; plainly "
+        "asked, the last layer",
         "nostalgebraist 2020 (logit lens); Patil et al. 2023, arXiv 2309.17410",
         "Higher: inner layers still know the word and the last ones cover it up.",
         "reciprocal rank", named("lens", lens_by_layer), tokens=2000,

@@ -61,9 +61,9 @@ def lens_by_layer(
         alike = {each: rows for each, rows in ranks.items() if len(rows) == depth}  # whose layers can be compared
         tables = [opened({each: rows[layer] for each, rows in alike.items()}, roles) for layer in range(depth)]
         judged = "unlearned" if role in KNOWING and "unlearned" in alike else role
-        gains = [_gain(judged, table, plain) for table in tables]
+        gains = [_gain(judged, table, plain, depth) for table in tables]
         layer = max(range(depth), key=lambda layer, gains=gains: (gains[layer], layer))  # type: ignore[misc]
-        values[role] = values_of(tables[layer], plain)[role] | {"layer": layer}
+        values[role] = values_of(tables[layer], plain, depth)[role] | {"layer": layer}
     return values, {
         "series": {role: [[layer, fmean(row)] for layer, row in enumerate(rows)] for role, rows in ranks.items()},
         "axis": {"x": "layer", "y": "mean of 1 / rank of the text's word"},
@@ -136,9 +136,9 @@ def _last_norm(model: Any) -> Any:
     return next((getattr(body, name) for name in NORMS if hasattr(body, name)), None)
 
 
-def _gain(role: str, attacked: dict[str, list[float]], plain: dict[str, list[float]]) -> float:
+def _gain(role: str, attacked: dict[str, list[float]], plain: dict[str, list[float]], tried: int) -> float:
     """How much more a layer shows for sure than the model does when asked plainly; 0 where that is nothing."""
     if role in KNOWING or "baseline" not in attacked or shown(role, attacked) is None:
         return 0.0
-    gain = recovered(role, attacked, plain)
+    gain = recovered(role, attacked, plain, tried)
     return round(gain.value, 6) if gain and gain.low > 0 else 0.0
