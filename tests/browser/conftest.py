@@ -60,6 +60,7 @@ def browser() -> Iterator[Any]:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if found is None:
         pytest.skip("no Chromium for the browser tests (Debian: apt-get install chromium, or set CHROMIUM)")
+    playwright.expect.set_options(timeout=60_000)  # two busy cores may do all this at once
     with playwright.sync_playwright() as running:
         started = running.chromium.launch(executable_path=found, args=FLAGS)
         yield started

@@ -73,7 +73,7 @@ def test_a_login_is_asked_for_and_nothing_is_shown_without_it(launched, tab, bro
     assert asked.status in (401, 422)
     tab.goto(url)
     expect(tab.get_by_text("Ask the owner.")).to_be_visible()
-    assert tab.locator("#first").count() == 0
+    expect(tab.locator("#first")).to_have_count(0)
     tab.get_by_label("username").fill("anna")
     tab.get_by_label("password").fill("wrong")
     tab.get_by_role("button", name="Login").click()

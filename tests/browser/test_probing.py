@@ -16,7 +16,6 @@ from unlearning.ui.follow import owner_of
 
 DRAFT = "p" * 24
 SLOW = 240_000  # milliseconds: two busy cores may do all this at once
-expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +60,8 @@ def test_an_evaluation_from_its_button_to_its_files(page, site, run):
     expect(page.locator("#probing .question")).to_have_count(2, timeout=SLOW)
     kinds = [json.loads(path.read_text())["kind"] for path in (site.workspace / "runs").glob("*/config.json")]
     assert kinds.count("evaluation") <= 2  # of this run one, however often the button was pressed
-    assert store.state(site.workspace / "runs" / re.search("evaluation=(.{8})", page.url)[1]) == "succeeded"
     expect(page.locator("#probe-live .live")).to_have_count(0)
+    assert store.state(site.workspace / "runs" / re.search("evaluation=(.{8})", page.url)[1]) == "succeeded"
     expect(page.locator(".question").first).to_contain_text("A perfect unlearner:")
     expect(page.locator(".intervals").first).to_contain_text("never read it")
     with page.expect_download() as download:
@@ -74,8 +73,7 @@ def test_an_evaluation_from_its_button_to_its_files(page, site, run):
     rows = list(csv.DictReader(download.value.path().open(encoding="utf-8", newline="")))
     assert {row["model"] for row in rows} >= {"baseline", "unlearned", "never_taught"}
     page.locator(".figure-card").first.get_by_role("button", name="See every prompt").click()
-    expect(page.locator(".evidence-row").first).to_be_visible()
-    assert page.locator(".evidence-row").count() == len(result["evidence"]["probes"]["baseline"])
+    expect(page.locator(".evidence-row")).to_have_count(len(result["evidence"]["probes"]["baseline"]))
     expect(page.locator(".evidence-rows")).to_contain_text("<script>alert(1)</script>")
 
 
@@ -94,7 +92,7 @@ def test_evidence_is_searched_filtered_and_compared(page, site, drawn):
     expect(rows).to_have_count(0)
     page.get_by_role("button", name="changed by forgetting").click()
     expect(rows).to_have_count(len(QUESTIONS))
-    assert page.evaluate("document.querySelectorAll('#probing script, #probing img').length") == 0
+    expect(page.locator("#probing").locator("script, img")).to_have_count(0)
 
 
 def test_attacks_are_read_by_keyboard_and_explained(page, site, drawn):
@@ -150,5 +148,4 @@ def test_no_serious_accessibility_finding_and_no_sideways_scrolling(page, site, 
         page.get_by_text("Every figure of every model").click()
         assert findings(page, axe) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")

@@ -167,7 +167,7 @@ def test_hostile_text_shows_as_text_everywhere(page, site, small_model):
     page.get_by_placeholder("New anchor").fill(HOSTILE)
     page.keyboard.press("Enter")
     expect(page.locator(".said")).to_contain_text("<img src=x")
-    assert page.locator("#panels img[src=x]").count() == 0
+    expect(page.locator("#panels img[src=x]")).to_have_count(0)
     assert alerts == []
 
 
