@@ -268,15 +268,21 @@ def test_place_shows_its_label_and_the_slider_recomputes(finished, host, work):
     assert kept.table(found["key"], 50)["rows"] != found["rows"]
     assert "error" in kept.table("nonsense", 1) and "error" in kept.table(found["key"], "x")
     assert "error" in kept.table(found["key"], -1)
+    last = inspector.read_place(host, finished, kept, 999, 0, job())  # a block that is not there, as in read_block
+    assert last["before"] != found["before"]
 
 
-def test_only_the_last_places_are_kept(work):
+def test_only_the_last_places_are_kept(work, monkeypatch):
     kept = inspector.Kept()
     prepared = nexts.prepare_text(work, "Alice ran after the Rabbit")
     place = nexts.look_at(work, prepared, 3)
     shown = inspector.Shown(place, work.settings.label, work.family.tokenizer, [1, 2], [])
-    keys = [kept.keep(shown) for _ in range(inspector.PLACES_KEPT + 1)]
-    assert "error" in kept.table(keys[0], 1) and "rows" in kept.table(keys[-1], 1)
+    monkeypatch.setattr(inspector, "PLACES_BYTES", 3 * shown.bytes)
+    assert shown.bytes >= 3 * place.baseline.nbytes
+    keys = [kept.keep(shown) for _ in range(4)]
+    assert kept.table(keys[0], 1)["gone"] and all("rows" in kept.table(key, 1) for key in keys[1:])
+    monkeypatch.setattr(inspector, "PLACES_BYTES", 0)
+    assert "rows" in kept.table(kept.keep(shown), 1)  # the one that somebody looks at now
 
 
 def test_draft_of_the_tests_is_one():

@@ -3,7 +3,7 @@
  * how the label comes about, with a slider for α.
  * value: null | {job, run, block} → {text, tokens, masks, words, labels, source: [[text, piece]], translation: [[text, piece]], piece, index, count, counts}
  *        | {…, place: {job, position}} the same block with a question about one place
- * server: look({job}), alpha({key, alpha})     events: "block" {index}, "place" {position}
+ * server: look({job}), alpha({key, alpha}) → table | {error, gone?}     events: "block" {index}, "place" {position}
  */
 const { element: node, fill, token, spoken, percent, followJob, waiting, problem, tokenBars, walkTokens, switcher } = window.forgetting;
 const MASKS = ["has a label", "inside an anchor", "anchor mentioned before", "no matching place"];
@@ -79,7 +79,8 @@ function drawPlace(data) {
     const mine = ++asked;
     const found = await window.forgetting.answered(server.alpha({ key: data.key, alpha }));
     if (mine !== asked) return;
-    if (found.error) fill(label, found.error);
+    if (found.gone) { event.target.disabled = true; trigger("place", { position: chosen }); }  // looked at too long ago: asked once more
+    else if (found.error) fill(label, found.error);
     else { data = { ...data, ...found }; drawTable(data); }
   } });
   const output = node("output", {}, `α = ${Number(data.alpha).toFixed(1)}`);

@@ -25,7 +25,7 @@ from unlearning.ui.pages import component, words
 if TYPE_CHECKING:
     from unlearning.training.stages import Work
 
-PLACES_KEPT = 16  # logits of one place are up to 6 MB with a vocabulary of 262 k
+PLACES_BYTES = 256_000_000  # kept for everybody; logits of one place are up to 6 MB with a vocabulary of 262 k
 SHOWN_LABELS = 5
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -146,6 +146,7 @@ def read_place(host: Any, folder: Path, kept: Kept, block: int, token: int, job:
     if not host.ready(folder.name):
         job.say(None, 0.0, "Loading the model …")
     with host.open(folder.name) as work:
+        block = min(max(0, block), len(work.blocks[0]) - 1)
         text = work.blocks[0][block].text
         prepared = nexts.prepare_text(work, text, block)
         front = sum(1 for start, end in prepared.source.offsets if start == end == 0)
@@ -196,6 +197,13 @@ class Shown:
         self._place, self._settings, self._tokenizer = place, settings, tokenizer
         self._context, self._always = context, always
 
+    @property
+    def bytes(self) -> int:
+        """Memory that its logits take."""
+        place = self._place
+        logits = [place.baseline, *place.translated, place.reinforced, place.unlearned]
+        return sum(one.nbytes for one in logits if one is not None)
+
     def table(self, alpha: float) -> dict[str, Any]:
         """Rows and roles for this α; the columns are the baseline on text and translation, reinforced, generic."""
         found = nexts.distributions(self._place, self._settings, alpha)
@@ -220,18 +228,18 @@ class Kept:
         key = secrets.token_urlsafe(8)
         with self._guard:
             self._places[key] = shown
-            while len(self._places) > PLACES_KEPT:
+            while len(self._places) > 1 and sum(place.bytes for place in self._places.values()) > PLACES_BYTES:
                 self._places.popitem(last=False)
         return key
 
     def table(self, key: str, alpha: Any) -> dict[str, Any]:
-        """The table of a kept place at this α, or {"error": …}."""
+        """The table of a kept place at this α, or {"error": …}; "gone" says that the place has to be asked anew."""
         with self._guard:
             shown = self._places.get(key)
             if shown is not None:
                 self._places.move_to_end(key)
         if shown is None:
-            return {"error": "This place is no longer kept. Choose it again."}
+            return {"error": "This place is no longer kept.", "gone": True}
         if not isinstance(alpha, int | float) or not 0 <= alpha <= 100:
             return {"error": "α lies between 0 and 100."}
         return shown.table(float(alpha))
