@@ -96,8 +96,9 @@ class Prepared:
 
     def retain_texts(self, pieces: int) -> list[str]:
         """Unrelated prose, so many pieces to a block."""
-        short = {"block_tokens": max(8, self.order.block_tokens // pieces), "blocks": self.order.blocks * pieces}
-        return _blocks(ASSETS / "retain.md", self.family.tokenizer, replace(self.order, **short))
+        short = max(8, self.order.block_tokens // pieces)
+        order = replace(self.order, block_tokens=short, blocks=self.order.blocks * pieces)
+        return _blocks(ASSETS / "retain.md", self.family.tokenizer, order)
 
     @cached_property
     def ids(self) -> list[list[int]]:
