@@ -18,10 +18,18 @@ FOCUSED = """() => {
     const labelled = one.labels && one.labels.length ? one.labels[0].innerText : "";
     return `${one.getAttribute("aria-label") || ""} ${labelled} ${one.innerText || ""}`.replace(/\\s+/g, " ").trim();
 }"""
-SEEN = """() => {
-    const style = getComputedStyle(document.activeElement);
-    const box = document.activeElement.getBoundingClientRect();
-    return box.width > 0 && (style.outlineStyle !== "none" || style.boxShadow !== "none" || style.borderColor !== "");
+SEEN = """() => {  // an outline, or a shadow that it has only with the focus
+    const one = document.activeElement;
+    one.style.transition = "none";
+    const style = getComputedStyle(one);
+    if (one.getBoundingClientRect().width === 0) return false;
+    const clear = /^transparent$|, 0\\)$/.test(style.outlineColor);
+    if (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 && !clear) return true;
+    const shadow = style.boxShadow;
+    one.blur();
+    const without = getComputedStyle(one).boxShadow;
+    one.focus();
+    return shadow !== "none" && shadow !== without;
 }"""
 
 
@@ -84,3 +92,8 @@ def test_from_the_first_page_to_a_comparison(page, site, draft):
     page.keyboard.press("Control+a")
     page.keyboard.type("Alice met the White")
     expect(page.locator("#prompt textarea")).to_have_value("Alice met the White")
+    page.keyboard.press("Enter")
+    expect(page.locator("#columns .voice")).to_have_count(2, timeout=SLOW)
+    expect(page.locator("#columns .voice .prompt").first).to_have_text("Alice met the White")
+    expect(page.locator("#columns .voice.writing")).to_have_count(0, timeout=SLOW)
+    expect(page.locator("#columns .voice .continuation").first).not_to_be_empty()
