@@ -9,6 +9,7 @@ from unlearning.evaluation.familiarity import (
     grade_completion,
     is_name,
     probability_familiarity,
+    share,
 )
 from unlearning.text.anchors import Anchor, Dictionary
 
@@ -59,6 +60,17 @@ def test_the_interval_is_the_same_every_time_and_shrinks_to_nothing_without_spre
     assert bootstrap([0.1, 0.9, 0.4]) == bootstrap([0.1, 0.9, 0.4])
     one = bootstrap([0.3])
     assert (one.value, one.low, one.high) == pytest.approx((0.3, 0.3, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("yes", "of", "low", "high"),
+    [(0, 15, 0, 0.2039), (15, 15, 0.7961, 1), (1, 10, 0.0179, 0.4042), (81, 263, 0.2553, 0.3662)],
+)
+def test_the_interval_of_a_share_is_wilsons(yes, of, low, high):
+    """The last from Newcombe 1998, table I (81 of 263, score method); none of 15 is z² / (15 + z²)."""
+    found = share([True] * yes + [False] * (of - yes))
+    assert (found.value, found.count) == (pytest.approx(yes / of), of)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_a_longer_target_is_part_of_the_shorter():

@@ -75,9 +75,9 @@ def test_a_measured_run_makes_a_table_with_every_figure_known():
     assert json.loads(json.dumps(found)) == found
     shown = {row["metric"] for row in found["table"]["rows"]}
     assert shown == set().union(*found["metrics"].values()) <= set(METRICS)
-    assert {"forget_quality", "probe_distance", "control_change", "completion_familiarity"} <= shown
+    assert {"probe_distance", "control_change", "completion_familiarity"} <= shown
+    assert "forget_quality" not in shown  # of two blocks the test cannot tell anything
     assert found["metrics"]["never_taught"]["probe_distance"]["value"] == 0
-    assert found["metrics"]["never_taught"]["forget_quality"]["value"] == pytest.approx(1)
     assert found["metrics"]["baseline"]["control_change"]["value"] == 0
     assert set(found["headline"]) == {"forgotten", "intact", "familiarity"}
 

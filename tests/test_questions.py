@@ -210,3 +210,8 @@ def test_chance_is_that_of_the_questions_which_were_asked():
     found = question_figures({"questions": rows}, {})
     assert found["question_accuracy"]["chance"] == found["question_probability"]["chance"] == (1 / 2 + 1 / 8) / 2
     assert found["question_letter"]["chance"] == 1 / 8  # of the one that was asked so
+
+
+def test_three_questions_are_too_few_to_tell_models_apart():
+    mine, never = (answered(*[((0.1, worse + i), False) for i in range(3)]) for worse in (1, 10))
+    assert "truth_quality" not in question_figures(mine, never)

@@ -7,6 +7,7 @@ and theme words. (An LLM judge with the same rubric is in `judge`.)
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from unlearning.text.occurrences import find_occurrences
 from unlearning.text.rarity import zipf
 
 RESAMPLES = 2000
+Z95 = 1.959964  # the normal distribution's 97.5 % quantile
 COMMON_WORD = 4.0  # Zipf value above which a single word says nothing about where it comes from
 TITLES = frozenset(
     "king queen prince princess duke duchess lord lady sir madam count countess baron captain doctor professor "
@@ -28,7 +30,7 @@ TITLES = frozenset(
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and the interval in which 95 % of the means of resampled prompts lie."""
+    """A mean and its 95 % interval: where means of resampled prompts lie, or of shares Wilson's."""
 
     value: float
     low: float
@@ -74,6 +76,18 @@ def bootstrap(values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0
     drawn = np.random.default_rng(seed).integers(len(data), size=(resamples, len(data)))
     low, high = np.quantile(data[drawn].mean(axis=1), [0.025, 0.975])
     return Estimate(fmean(values), float(low), float(high), len(values))
+
+
+def share(values: Sequence[float]) -> Estimate:
+    """The mean of yes and no, or of anything from 0 to 1, with its 95 % Wilson interval (Wilson 1927).
+
+    Unlike resampling it does not take none of a few for never. Values between 0 and 1 vary less than yes and no of
+    the same mean, so that for them it is too wide rather than too narrow.
+    """
+    p, n = fmean(values), len(values)
+    middle, half = p + Z95**2 / (2 * n), Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n))
+    low, high = ((middle + side) / (1 + Z95**2 / n) for side in (-half, half))
+    return Estimate(p, max(0.0, low), min(1.0, high), n)
 
 
 def disjoint(continuations: Sequence[Sequence[int]]) -> list[int]:

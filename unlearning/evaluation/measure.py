@@ -24,9 +24,10 @@ from unlearning.evaluation.familiarity import (
     disjoint,
     grade_completion,
     probability_familiarity,
+    share,
 )
 from unlearning.evaluation.fluency import judge_fluency
-from unlearning.evaluation.memory import after, forget_quality
+from unlearning.evaluation.memory import FEWEST_SAMPLES, after, forget_quality
 from unlearning.evaluation.passages import passage_figures
 from unlearning.evaluation.question_figures import neighbour_figures, question_figures
 from unlearning.evaluation.questions import Question
@@ -268,8 +269,8 @@ def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, d
     if completions:
         fluency = [each["fluency"] for each in completions]
         verdicts_given = [each["verdict"] for each in fluency]
-        found["fluent_share"] = bootstrap([each == "fluent" for each in verdicts_given]).as_dict()
-        found["gibberish_share"] = bootstrap([each == "gibberish" for each in verdicts_given]).as_dict()
+        found["fluent_share"] = share([each == "fluent" for each in verdicts_given]).as_dict()
+        found["gibberish_share"] = share([each == "gibberish" for each in verdicts_given]).as_dict()
         found["repetition"] = bootstrap([each["repetition"] for each in fluency]).as_dict()
         found["distinct_2"] = bootstrap([each["distinct"] for each in fluency]).as_dict()
     return found
@@ -280,7 +281,7 @@ def _against_never_taught(measured: Mapping[str, Any], never: Mapping[str, Any])
     if measured.get("probes") and never.get("probes"):
         found["probe_distance"] = _distance(measured["probes"], never["probes"])
     mine, theirs = ((each.get("texts") or {}).get("forget") for each in (measured, never))
-    if mine and theirs:
+    if mine and theirs and min(len(each["log_probs"]) for each in (mine, theirs)) >= FEWEST_SAMPLES:
         test = forget_quality(mine["log_probs"], theirs["log_probs"])
         found["forget_quality"] = {"value": test.p_value, "distance": test.distance, "count": len(mine["log_probs"])}
     return found

@@ -16,6 +16,7 @@ from unlearning.errors import InputError
 from unlearning.evaluation.scoring import TokenScore
 
 Token = TypeVar("Token")
+FEWEST_SAMPLES = 4  # of each model, below which no Kolmogorov–Smirnov test can fall under 0.05
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ METRICS: dict[str, Metric] = {
     "forget_quality": Metric(
         "Forget quality (p-value)",
         "p of the two-sample Kolmogorov–Smirnov test between the model's and the never-taught model's mean "
-        "log-probabilities of a token, one figure a block of the forget text",
+        "log-probabilities of a token, one figure a block of the forget text, of at least four blocks",
         "after TOFU; Maini et al. 2024, arXiv 2401.06121 (which tests truth ratios)",
         "Higher: harder to tell from a model that never read the text; below 0.05 it can be told.",
         "higher",
@@ -246,7 +246,7 @@ METRICS: dict[str, Metric] = {
     "truth_quality": Metric(
         "Forget quality by truth ratios (p-value)",
         "p of the two-sample Kolmogorov–Smirnov test between the model's and the never-taught model's truth ratios, "
-        "one a question",
+        "one a question, of at least four questions",
         "TOFU's forget quality; Maini et al. 2024, arXiv 2401.06121",
         "Higher: harder to tell from a model that never read the text; below 0.05 it can be told.",
         "higher",

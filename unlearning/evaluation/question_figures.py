@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from unlearning.evaluation.familiarity import bootstrap
-from unlearning.evaluation.memory import forget_quality
+from unlearning.evaluation.familiarity import bootstrap, share
+from unlearning.evaluation.memory import FEWEST_SAMPLES, forget_quality
 from unlearning.evaluation.questions import truth_ratio
 
 Figures = dict[str, dict[str, Any]]
@@ -24,7 +24,8 @@ def question_figures(measured: Mapping[str, Any], never: Mapping[str, Any]) -> F
     found["question_probability"] = bootstrap([row["p"] for row in rows]).as_dict() | {"chance": chance(rows)}
     ratios = truth_ratios(rows)
     found["truth_ratio"] = geometric(ratios)
-    if theirs := truth_ratios(never.get("questions") or []):
+    theirs = truth_ratios(never.get("questions") or [])
+    if min(len(ratios), len(theirs)) >= FEWEST_SAMPLES:
         test = forget_quality(ratios, theirs)
         found["truth_quality"] = {"value": test.p_value, "distance": test.distance, "count": len(ratios)}
     return found
@@ -60,5 +61,5 @@ def _shares(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Figu
     for metric, key in names.items():
         asked = [row for row in rows if key in row]
         if asked:
-            found[metric] = bootstrap([bool(row[key]) for row in asked]).as_dict() | {"chance": chance(asked)}
+            found[metric] = share([bool(row[key]) for row in asked]).as_dict() | {"chance": chance(asked)}
     return found

@@ -13,7 +13,7 @@ from typing import Any
 from unlearning.evaluation.attack_questions import stop_if
 from unlearning.evaluation.attack_results import values_of
 from unlearning.evaluation.baselines import ModelOf
-from unlearning.evaluation.familiarity import grade_completion
+from unlearning.evaluation.familiarity import grade_completion, share
 from unlearning.evaluation.measure import MeasureInputs, spread
 from unlearning.models.generation import generate
 
@@ -64,7 +64,7 @@ def sampled_leaks(
     attacked = {role: [leak_at_k(c, DRAWS, K) for c in row] for role, row in leaks.items()}
     values = values_of(attacked, plain)
     for role, row in leaks.items():
-        values[role] |= {"leaks": sum(row), "draws": DRAWS * len(row)}
+        values[role] |= share(attacked[role]).as_dict() | {"leaks": sum(row), "draws": DRAWS * len(row)}
     series = {
         role: [[k, math.fsum(leak_at_k(c, DRAWS, k) for c in row) / len(row)] for k in range(1, DRAWS + 1)]
         for role, row in leaks.items()
