@@ -199,6 +199,13 @@ def test_what_is_asked_is_asked_of_the_run_that_is_shown(finished):
     assert "no run" in compare.complete(context, where, "", *asked[1:])[2]
 
 
+@pytest.mark.parametrize("screen", [compare, inspector])
+def test_a_run_that_is_gone_is_said_and_in_nobodys_way(tmp_path, screen):
+    context, where = make_context(tmp_path), {"step": "x", "draft": DRAFT, "run": "zzzzzzzz"}
+    found = screen.on_open(context, where, *([None, ""] if screen is compare else []))
+    assert "There is no run 'zzzzzzzz'" in found[0]["gone"] and found[1]["visible"] is False
+
+
 def test_coming_back_leaves_what_was_chosen(finished):
     context, where = make_context(finished.parents[1]), {"step": "compare", "draft": DRAFT}
     first = compare.on_open(context, where, None, "")

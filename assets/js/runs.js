@@ -86,7 +86,7 @@ function drawer(run) {
   return node("div", { class: "run-drawer" },
     node("div", { class: "row" }, has("unlearned") ? button("Compare before and after", () => window.forgetting.visit({ step: "compare", run: run.id }), "primary") : null,
       has("unlearned") ? button("Probe it", () => window.forgetting.visit({ step: "probe", run: run.id, evaluation: "" })) : null,
-      run.evaluates ? button("See what it found", () => window.forgetting.visit(placeOf(run)), "primary") : button("How its labels were made", () => window.forgetting.visit({ step: "inspector", run: run.id })),
+      run.evaluates ? button("See what it found", () => window.forgetting.visit(placeOf(run)), "primary") : button("How its labels were made", () => window.forgetting.visit({ step: "inspector", run: run.id, block: "" })),
       run.evaluates ? null : button("Use these settings", async () => { if (await deed("copy", run.id)) window.forgetting.visit({ step: "unlearn", run: "" }); }),
       ["failed", "cancelled", "interrupted", "draft"].includes(run.state) ? button("Resume", () => deed("resume", run.id)) : null,
       ["queued", "running"].includes(run.state) ? button("Stop and keep", () => deed("stop", run.id)) : null),
@@ -94,7 +94,16 @@ function drawer(run) {
     idle ? node("div", { class: "row" }, node("span", {}, "Download"), run.evaluates ? null : button("Report", () => pack(run, "report")), has("unlearned") ? button("Adapter", () => pack(run, "adapter"), "", window.forgetting.WORDS.adapter) : null,
       has("unlearned") ? button("Whole model", () => pack(run, "model")) : null, button("Everything (zip)", () => pack(run, "run"))) : null,
     node("div", { class: "row" }, node("label", { class: "row" }, "Name", name), button("Rename", () => deed("rename", run.id, { name: name.value })),
-      idle ? button("Delete", () => { chosen.delete(run.id); open = null; deed("delete", run.id, {}, () => deed("restore", run.id)); }, "danger") : null));
+      idle ? button("Delete", () => remove(run), "danger") : null));
+}
+
+async function remove(run) {
+  chosen.delete(run.id);
+  open = null;
+  if (!await deed("delete", run.id, {}, () => deed("restore", run.id))) return;
+  const named = new URLSearchParams(location.search);  // a run that is gone is not in the way of the other steps
+  if (named.get("run") === run.id) window.forgetting.keep({ run: "", evaluation: "", block: "" });
+  else if (named.get("evaluation") === run.id) window.forgetting.keep({ evaluation: "" });
 }
 
 /* ---- files ---- */

@@ -285,8 +285,10 @@ def test_runs_are_compared_renamed_reported_deleted_and_brought_back(page, site,
     name.fill("Renamed <b>bold</b>")
     row.get_by_role("button", name="Rename").click()
     expect(row.locator(".run-name")).to_contain_text("Renamed <b>bold</b>")
+    page.evaluate(f"window.forgetting.keep({{ run: '{run}' }})")  # as after looking at it
     row.get_by_role("button", name="Delete").click()
     expect(row).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("run="))
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(f'[data-run="{run}"]')).to_be_visible()
 
@@ -325,6 +327,18 @@ def test_strangers_see_a_shared_run_but_no_list(page, site, run):
     page.goto(f"{site.url}?draft={'d' * 24}&run={run}")
     expect(page.locator("#live .live-chip")).to_have_text("done", timeout=SLOW)
     expect(page.get_by_role("button", name="Copy link")).to_be_visible()
+
+
+def test_a_server_that_does_not_answer_is_said_and_its_button_can_be_pressed_again(page, site, run):
+    arrive(page, site, "step=runs")
+    row = page.locator(f'[data-run="{run}"]')
+    row.get_by_role("button", name=re.compile("What can be done")).click()
+    page.route("**/component_server/**", lambda route: route.abort())
+    row.get_by_role("button", name="Report").click()
+    expect(page.locator(".runs-said [role=alert]")).to_contain_text("does not answer")
+    page.unroute("**/component_server/**")
+    row.get_by_role("button", name="Report").click()
+    expect(page.locator("#ready-file a").first).to_be_visible(timeout=SLOW)
 
 
 # --- for everybody ---

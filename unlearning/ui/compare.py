@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from unlearning.errors import InputError, UnlearningError
+from unlearning.errors import InputError, RunNotFoundError, UnlearningError
 from unlearning.evaluation import recorded
 from unlearning.runs import store
 from unlearning.ui import asking, plots
@@ -16,7 +16,7 @@ from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.follow import folder_of, is_mine
 from unlearning.ui.host import roles_made
 from unlearning.ui.jobs import line_of
-from unlearning.ui.notices import field_note
+from unlearning.ui.notices import GONE, field_note
 from unlearning.ui.pages import component, words
 from unlearning.ui.roles import ROLES
 from unlearning.ui.strip import strip_value, token_strip
@@ -126,7 +126,10 @@ def on_open(
     run_id = where.get("run") or (choices[0][1] if choices else "")
     if not run_id:
         return True, gr.update(visible=False), *(gr.skip() for _ in range(12))
-    folder = folder_of(context.workspace, run_id)
+    try:
+        folder = folder_of(context.workspace, run_id)
+    except RunNotFoundError as error:
+        return {"gone": str(error)}, gr.update(visible=False), *(gr.skip() for _ in range(12))
     if run_id not in [value for _, value in choices]:
         choices = [(store.load(folder).name, run_id), *choices]
     roles = [role for role in (*recorded.roles_on_disk(folder), "prompt_only") if role in COLUMNS]
@@ -302,9 +305,10 @@ def _asked_of(context: Context, where: Where, run: str | None) -> Path:
 
 
 _NOTHING = (
+    f"{{{{#if value.gone}}}}{GONE}{{{{else}}}}"
     "{{#if value}}<div class='empty'><h3>There is nothing to compare yet</h3>"
     "<p>A run makes the model that has forgotten. It takes some minutes.</p>"
-    "<p><a class='button primary' href='?step=unlearn' data-go='unlearn'>Start a run</a></p></div>{{/if}}"
+    "<p><a class='button primary' href='?step=unlearn' data-go='unlearn'>Start a run</a></p></div>{{/if}}{{/if}}"
 )
 _TO_ADDRESS = "(run, prompt) => window.forgetting.keep({ run, prompt: prompt.length <= 300 ? prompt : '' })"
 _GO = """
@@ -312,6 +316,6 @@ element.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-go]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  window.forgetting.visit({ step: link.dataset.go });
+  window.forgetting.visit({ step: link.dataset.go, ...(link.dataset.go === "runs" ? { run: "" } : {}) });
 });
 """

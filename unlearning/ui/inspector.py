@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from unlearning.errors import UnlearningError
+from unlearning.errors import RunNotFoundError, UnlearningError
 from unlearning.runs import store
 from unlearning.text.translation import Mask
 from unlearning.ui import nexts
@@ -20,6 +20,7 @@ from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.follow import folder_of, is_mine
 from unlearning.ui.inference import pieces
 from unlearning.ui.jobs import Job, line_of
+from unlearning.ui.notices import GONE
 from unlearning.ui.pages import component, words
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def on_open(context: Context, where: Where) -> tuple[Any, Any, Any]:
     run_id = where.get("run") or (choices[0][1] if choices else "")
     if not run_id:
         return True, gr.update(visible=False), None
-    folder = folder_of(context.workspace, run_id)
+    try:
+        folder = folder_of(context.workspace, run_id)
+    except RunNotFoundError as error:
+        return {"gone": str(error)}, gr.update(choices=choices, value=None, visible=bool(choices)), None
     if not _has_labels(folder):
         return True, gr.update(choices=choices, value=None, visible=bool(choices)), None
     if run_id not in [value for _, value in choices]:
@@ -251,15 +255,16 @@ _INTRODUCTION = (
     "Choose a word of the text below and see the answer being made.</p>"
 )
 _NOTHING = (
+    f"{{{{#if value.gone}}}}{GONE}{{{{else}}}}"
     "{{#if value}}<div class='empty'><h3>No labels yet</h3>"
     "<p>They are made in the third part of a run. Start one, or wait until it has come so far.</p>"
-    "<p><a class='button primary' href='?step=unlearn' data-go='unlearn'>To the run</a></p></div>{{/if}}"
+    "<p><a class='button primary' href='?step=unlearn' data-go='unlearn'>To the run</a></p></div>{{/if}}{{/if}}"
 )
 _GO = """
 element.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-go]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  window.forgetting.visit({ step: link.dataset.go });
+  window.forgetting.visit({ step: link.dataset.go, ...(link.dataset.go === "runs" ? { run: "" } : {}) });
 });
 """

@@ -22,3 +22,7 @@ _NOTE = (
     "{{#if value}}{{#if value.text}}<p class='note {{value.kind}}' role='status'>{{value.text}}</p>"
     "{{else}}{{#unless value.kind}}<p class='note error' role='alert'>{{value}}</p>{{/unless}}{{/if}}{{/if}}"
 )
+GONE = (  # for an HTML component whose value is {"gone": a sentence}
+    "<div class='empty'><h3>{{value.gone}}</h3>"
+    "<p><a class='button primary' href='?step=runs' data-go='runs'>To the runs</a></p></div>"
+)
