@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearning.evaluation.fluency import distinct_n, fluent_share, judge_fluency, repetition
+from unlearning.evaluation.fluency import distinct_n, judge_fluency, repetition
 
 
 def test_repetition_counts_the_4_grams_that_come_again():
@@ -42,7 +42,3 @@ def test_verdicts(text, log_prob, verdict, reason):
 
 def test_other_scripts_are_letters_too():
     assert judge_fluency(" Алиса пошла за белым кроликом").verdict == "fluent"
-
-
-def test_share():
-    assert fluent_share(["fluent", "gibberish", "fluent", "empty"]) == 0.5

@@ -119,6 +119,8 @@ def test_figures_worked_out_by_hand():
     assert found["unlearned"]["completion_familiarity"]["value"] == pytest.approx((5 + 1) / 3)
     assert found["unlearned"]["completion_familiarity"]["grades"] == [1, 0, 1, 1]
     assert found["unlearned"]["fluent_share"]["value"] == pytest.approx(3 / 4)
+    assert found["unlearned"]["gibberish_share"]["value"] == pytest.approx(1 / 4)
+    assert found["baseline"]["gibberish_share"]["value"] == 0 < found["baseline"]["gibberish_share"]["high"] < 1
     assert found["baseline"]["forget_quality"] == {"value": pytest.approx(2 / 70), "distance": 1.0, "count": 4}
     assert found["unlearned"]["forget_quality"]["distance"] == pytest.approx(3 / 4)
     assert found["unlearned"]["perplexity_unrelated"]["value"] == 20

@@ -61,8 +61,6 @@ class Attack:
     run: Run
     suites: tuple[str, ...] = ("full",)
     tokens: int = 5000
-    better: str = "lower"
-    digits: int = 3
 
 
 def named(name: str, find: Callable[..., tuple[dict[str, Any], dict[str, Any]]]) -> Run:

@@ -8,7 +8,6 @@ prose, −6.6 to −7.9 for the drawn text with its words shuffled, and below �
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,11 +64,6 @@ def distinct_n(text: str, n: int = 2) -> float:
     """distinct-n = distinct n-grams / n-grams (Li et al. 2016); 1 for a text shorter than n."""
     grams = _grams(text, n)
     return len(set(grams)) / len(grams) if grams else 1.0
-
-
-def fluent_share(verdicts: Sequence[str]) -> float:
-    """Share of completions called fluent; at least one."""
-    return sum(verdict == "fluent" for verdict in verdicts) / len(verdicts)
 
 
 def _verdict(text: str, repeated: float, log_prob: float | None) -> tuple[str, str]:

@@ -49,7 +49,6 @@ class Effort:
         letters: Whether to ask for the letter and for the cloze form too.
         divergence_blocks: Of the retain text; at `divergence_positions` of each.
         columns: Baselines that are measured beside the models (`baselines.BASELINES`).
-        parts: What is left out of it, none where empty.
     """
 
     blocks: int
