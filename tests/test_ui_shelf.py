@@ -1,7 +1,10 @@
 """The Runs screen's deeds: whose runs are listed, what may be done with them, what can be downloaded."""
 
 import json
+import os
 import shutil
+import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -131,6 +134,17 @@ def test_report_adapter_and_everything(shelved):
     whole = made(folder, "run")
     again = archive.import_run(workspace, whole)
     assert again.state == "succeeded" and again.id != folder.name
+
+
+def test_files_that_were_downloaded_long_ago_go(shelved, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = made(shelved[1], "report"), made(shelved[1], "report")
+    mine = tmp_path / "forgetting-something-else"
+    mine.mkdir()
+    for folder in (old.parent, mine):
+        os.utime(folder, (time.time() - 2 * 3600,) * 2)
+    made(shelved[1], "report")
+    assert not old.parent.exists() and new.exists() and mine.exists()
 
 
 def test_an_exported_run_is_brought_in_by_whoever_uploads_it_and_nothing_that_grows_too_large(shelved, monkeypatch):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 SPARK_POINTS = 24
 MOST_STEPS = 10_000
 MOST_BESIDE = 6
+TEMPORARY = "forgetting-download-"
+DOWNLOADED_AFTER_S = 3600.0  # so long after it was made nobody waits for a file any more
 PACKS = ("report", "adapter", "model", "run")
 
 
@@ -226,7 +231,8 @@ def make_file(folder: Path, what: str, job: Job) -> str:
     Raises:
         UnlearningError: the run cannot give that.
     """
-    place = Path(tempfile.mkdtemp(prefix="forgetting-"))
+    _clear_away()
+    place = Path(tempfile.mkdtemp(prefix=TEMPORARY))
     name = f"run-{store.load(folder).number}-{folder.name}"
     job.say(message={"model": "Merging the adapter into the model …"}.get(what, "Packing …"))
     if what == "report":
@@ -238,6 +244,16 @@ def make_file(folder: Path, what: str, job: Job) -> str:
         archive.export_run(folder, place / f"{name}.zip")
         return str(place / f"{name}.zip")
     return str(_model_zip(folder, what, place, name))
+
+
+def _clear_away() -> None:
+    """Remove what was made to be downloaded and is older than that takes; the page has its own copy to hand out."""
+    oldest = time.time() - DOWNLOADED_AFTER_S
+    for place in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+        with suppress(OSError):  # gone, or somebody else's
+            status = place.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_mtime < oldest:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def _model_zip(folder: Path, what: str, place: Path, name: str) -> Path:
