@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 
 from playwright.sync_api import expect
 
@@ -64,8 +63,8 @@ def test_every_place_has_its_address_and_the_back_button_returns(page, site):
     for step in STEPS[1:]:
         page.locator(f"header a[data-step={step}]").click()
         expect(page.locator(f"#panel-{step}")).to_be_visible()
-        assert f"step={step}" in page.url
-        assert page.locator("header a[aria-current]").get_attribute("data-step") == step
+        expect(page).to_have_url(re.compile(f"step={step}"))
+        expect(page.locator("header a[aria-current]")).to_have_attribute("data-step", step)
     page.go_back()
     expect(page.locator("#panel-inspector")).to_be_visible()
     page.reload()
@@ -126,19 +125,22 @@ def test_nobody_sees_anothers_draft_without_its_link(page, site, browser):
 
 def test_dark_and_light_are_remembered(page, site):
     arrive(page, site)
-    before = page.evaluate("document.body.classList.contains('dark')")
-    page.get_by_role("button", name="Switch between dark and light").click()
-    page.reload()
-    page.wait_for_selector("header.top")
-    assert page.evaluate("document.body.classList.contains('dark')") is not before
+    switch = page.get_by_role("button", name="Switch between dark and light")
+    for now in (1, 0):
+        expect(page.locator("body.dark")).to_have_count(1 - now)
+        switch.click()
+        expect(page.locator("body.dark")).to_have_count(now)
+        page.reload()
+        expect(switch).to_be_visible()
+        expect(page.locator("body.dark")).to_have_count(now)
 
 
 def test_a_phone_shows_the_first_page_without_scrolling_sideways(page, site):
     page.set_viewport_size({"width": 390, "height": 844})
-    for step in ("start", "text", "dictionary"):
+    for step, drawn in (("start", ".player"), ("text", ".textcard"), ("dictionary", ".anchor-row input")):
         arrive(page, site, f"?step={step}")
-        time.sleep(0.5)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, step
+        page.wait_for_selector(drawn)
+        page.wait_for_function("document.documentElement.scrollWidth <= 390")
 
 
 def test_the_start_page_has_no_serious_accessibility_finding(page, site, axe):
