@@ -22,7 +22,7 @@ from unlearning.text.anchors import Anchor, Dictionary
 from unlearning.text.documents import Document
 from unlearning.text.prompts import Probe
 from unlearning.training.stages import Work
-from unlearning.ui import form, launch, unlearn
+from unlearning.ui import form, launch, text, unlearn
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.follow import is_mine
 
@@ -102,6 +102,26 @@ def test_the_form_looks_at_no_folder_either(tmp_path):
     values = form.values_of(make_settings("standard", {"model.name": str(tmp_path)}))
     said, _ = unlearn.summarise(make_context(tmp_path), {"step": "unlearn", "draft": DRAFT}, *values)
     assert "There is no model" in said["error"]
+
+
+def test_what_the_form_was_filled_in_with_is_there_without_a_run(tmp_path):
+    context, where = make_context(tmp_path), {"step": "unlearn", "draft": DRAFT}
+    opened = unlearn.on_open(context, where)
+    assert not (tmp_path / "drafts").exists()  # looking takes no space
+    usual, values = list(opened[4:6]), list(opened[6:-3])
+    model, alpha = 1, 4 + [setting.path for setting in form.advanced()].index("label.alpha")
+    values[model], values[alpha] = "random:tiny", 3.5
+    unlearn.filled_in(context, where, "The keeper saw the → boat", usual[1], *values)
+    again = unlearn.on_open(context, where)
+    assert list(again[4:6]) == ["The keeper saw the → boat", usual[1]]
+    assert (again[6 + model], again[6 + alpha]) == ("random:tiny", 3.5)
+    unlearn.filled_in(context, where, *usual, *values[:alpha], -1.0, *values[alpha + 1 :])  # refused
+    again = unlearn.on_open(context, where)
+    assert list(again[4:6]) == usual and again[6 + alpha] == 3.5
+    text.teach(context, where, True)
+    assert unlearn.on_open(context, where)[6 + 3] is True and unlearn.on_open(context, where)[6 + alpha] == 3.5
+    context.drafts.open(DRAFT).take_document(Document("Another", "Tobias met Pepperpot by the river."))
+    assert unlearn.on_open(context, where)[6 + alpha] == opened[6 + alpha]  # it was filled in for the other text
 
 
 def test_folder_that_looks_like_a_hub_id_is_not_opened(tmp_path, monkeypatch):

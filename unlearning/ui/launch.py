@@ -56,7 +56,7 @@ def start_run(workspace: Path, draft: Draft, settings: Settings, watched: Sequen
         run_id, when = _started.get(what, ("", 0.0))
         if time.monotonic() - when < TWICE_S and (store.runs_folder(workspace) / run_id / "config.json").exists():
             return run_id
-        settings = settings.model_copy(update={"evaluation": _watching(settings, watched)})
+        settings = settings.model_copy(update={"evaluation": watching(settings, len(watched))})
         extra = _about(workspace, draft, settings, inputs)
         run = store.create(workspace, settings, inputs, name=name, title=draft.about.title, extra=extra)
         _started[what] = (run.id, time.monotonic())
@@ -117,9 +117,9 @@ def check_model(name: str) -> None:
         )
 
 
-def _watching(settings: Settings, watched: Sequence[Probe]) -> Any:
-    """As many as were chosen, from which the time is estimated too; none where nothing is to be watched."""
-    count = settings.evaluation.watch and (len(watched) or settings.evaluation.watch)
+def watching(settings: Settings, chosen: int) -> Any:
+    """With as many prompts to watch as were chosen, from which the time is estimated; 0 stays 0."""
+    count = settings.evaluation.watch and (chosen or settings.evaluation.watch)
     return settings.evaluation.model_copy(update={"watch": count})
 
 

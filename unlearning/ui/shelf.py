@@ -206,7 +206,7 @@ def _continue(folder: Path, steps: Any) -> str:
 def _copy_settings(drafts: DraftStore, folder: Path, draft_id: Any) -> str:
     draft, settings = drafts.open(str(draft_id)), read_settings(folder)
     check_model(settings.model.name)
-    draft.save_settings({**draft.settings, **form.kept(settings)})
+    draft.save_settings({**draft.settings, **form.kept(settings), "typed": {}})
     return "The form under Unlearn is set as this run was."
 
 

@@ -150,12 +150,15 @@ def measure(context: Context, where: Where) -> tuple[Any, Any]:
 def teach(context: Context, where: Where, first: bool) -> Any:
     """Remember for the Unlearn form whether the model is to be taught the text first."""
     draft = context.drafts.open(where["draft"])
-    changes = dict(draft.settings.get("changes") or {})
-    changes.pop("teach", None)
-    if first:
-        scenario = draft.scenario
-        changes["teach"] = scenario.changes(teach=True)["teach"] if scenario else lesson()
-    draft.save_settings({**draft.settings, "changes": changes})
+    scenario, kept = draft.scenario, draft.settings
+    wish = {"teach": scenario.changes(teach=True)["teach"] if scenario else lesson()} if first else {}
+
+    def with_wish(changes: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in changes.items() if name != "teach"} | wish
+
+    typed = kept.get("typed") or {}  # as the form stands, where somebody has begun to fill it in
+    typed |= {"changes": with_wish(typed["changes"])} if "changes" in typed else {}
+    draft.save_settings({**kept, "changes": with_wish(kept.get("changes") or {}), "typed": typed})
     return gr.skip()
 
 

@@ -16,7 +16,7 @@ from unlearning.ui import form as forms
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.drafts import Draft
 from unlearning.ui.expected import expected_of, expected_panel
-from unlearning.ui.launch import check_model, first_watched, read_watched, start_run, write_lines
+from unlearning.ui.launch import check_model, first_watched, read_watched, start_run, watching, write_lines
 from unlearning.ui.notices import field_note
 from unlearning.ui.pages import component, words
 from unlearning.ui.words import explain
@@ -83,17 +83,18 @@ def _watch_fields() -> tuple[gr.Textbox, gr.Textbox]:
 def _bind(
     context: Context, form: forms.Form, watch: list[Any], start: gr.Button, refused: gr.HTML, shown: list[Any]
 ) -> None:
-    asked = [context.where, *form.inputs]
-    summary = partial(summarise, context)
+    asked = [context.where, *watch, *form.inputs]
+    summary = partial(filled_in, context)
     chosen = form.preset.input(
         partial(preset_chosen, context), [context.where, form.preset, form.model, form.teach], form.fields, **QUIET
     )
     chosen.then(summary, asked, shown, **QUIET)
     form.model.change(licence_asked, form.model, form.licence, **QUIET)
     typed = [one.input for one in form.inputs if one is not form.preset]  # not `change`: arriving fills the form too
+    typed += [one.blur for one in watch]
     gr.on(typed, summary, asked, shown, trigger_mode="always_last", **QUIET)
     start.click(
-        partial(launch, context), [context.where, *watch, *form.inputs], [context.where, refused],
+        partial(launch, context), asked, [context.where, refused],
         show_progress="minimal", show_progress_on=[start], api_visibility="private",
     )  # fmt: skip
 
@@ -112,15 +113,31 @@ def on_open(context: Context, where: Where) -> tuple[Any, ...]:
 
 def _remembered(draft: Draft) -> tuple[Settings, str, str]:
     """What the form was set to last, or what suits the draft's scenario; and the prompts to watch."""
-    kept = draft.settings
-    own, flat = map(write_lines, first_watched(draft.probes))
-    same = kept.get("scenario") == draft.about.scenario and kept.get("text") == draft.about.title
-    if same:  # prompts about another text would measure nothing
-        own, flat = kept.get("watched") or own, kept.get("controls") or flat
+    kept, typed = draft.settings, _typed(draft)
+    own, flat = _lines_of_last_run(draft)
+    own, flat = typed.get("watched", own), typed.get("controls", flat)
     try:
-        return _kept_settings(draft, kept), own, flat
+        return _kept_settings(draft, typed if "preset" in typed else kept), own, flat
     except UnlearningError:  # kept by another version
         return usual_settings(draft, PRESET), own, flat
+
+
+def _typed(draft: Draft) -> dict[str, Any]:
+    """What was filled in for this text since the last run, as `filled_in` keeps it."""
+    typed = draft.settings.get("typed") or {}
+    return typed if _text_of(draft).items() <= typed.items() else {}
+
+
+def _lines_of_last_run(draft: Draft) -> tuple[str, str]:
+    kept = draft.settings
+    own, flat = map(write_lines, first_watched(draft.probes))
+    if _text_of(draft).items() <= kept.items():  # prompts about another text would measure nothing
+        return kept.get("watched") or own, kept.get("controls") or flat
+    return own, flat
+
+
+def _text_of(draft: Draft) -> dict[str, str]:
+    return {"scenario": draft.about.scenario, "text": draft.about.title}
 
 
 def _kept_settings(draft: Draft, kept: dict[str, Any]) -> Settings:
@@ -151,6 +168,21 @@ def licence_asked(model: str) -> Any:
     return gr.update(visible=True, label=f"I accept the licence of this model: {entry.licence}", info=entry.licence_url)
 
 
+def filled_in(context: Context, where: Where, watched: str, controls: str, *values: Any) -> tuple[Any, Any]:
+    """Keep what the form is filled in with, until a run is started with it; and `summarise` it."""
+    draft = context.drafts.open(where["draft"])
+    lines = zip(("watched", "controls"), (watched, controls), _lines_of_last_run(draft), strict=True)
+    typed = _text_of(draft) | {name: line for name, line, usual in lines if line != usual}
+    try:
+        settings = forms.read(*values)
+        check_model(settings.model.name)
+        typed |= forms.kept(settings)
+    except UnlearningError:  # said below; what was right before is kept
+        typed |= {name: value for name, value in _typed(draft).items() if name in ("preset", "changes")}
+    draft.save_settings({**draft.settings, "typed": typed})
+    return summarise(context, where, *values)
+
+
 def summarise(context: Context, where: Where, *values: Any) -> tuple[Any, Any]:
     """What the run will take, and the command line that does the same."""
     draft = context.drafts.open(where["draft"])
@@ -158,7 +190,9 @@ def summarise(context: Context, where: Where, *values: Any) -> tuple[Any, Any]:
         settings = forms.read(*values)
         check_model(settings.model.name)
         command = forms.command_line(settings, usual_settings(draft, settings.preset), _source(draft))
-        return expected_of(context.workspace, draft, settings), command
+        lines = "\n".join(_remembered(draft)[1:]).splitlines()
+        watched = watching(settings, sum(bool(line.strip()) for line in lines))
+        return expected_of(context.workspace, draft, settings.model_copy(update={"evaluation": watched})), command
     except UnlearningError as error:
         return {"error": str(error)}, gr.skip()
 
@@ -184,7 +218,7 @@ def launch(context: Context, where: Where, watched: str, controls: str, *values:
         run = start_run(context.workspace, draft, settings, read_watched(watched, controls))
     except UnlearningError as error:
         return gr.skip(), str(error)
-    chosen = {"watched": watched, "controls": controls, "scenario": draft.about.scenario, "text": draft.about.title}
+    chosen = {"watched": watched, "controls": controls, "typed": {}} | _text_of(draft)
     draft.save_settings({**draft.settings, **forms.kept(settings), **chosen})
     return go(where, "unlearn", run=run), ""
 
