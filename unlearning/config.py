@@ -48,7 +48,7 @@ class TextSettings(Section):
         description="Longest block, in tokens: how much context a prediction sees. The paper: 512. Empty: chosen for the machine.",
     )
     max_tokens: int | None = Field(
-        None, ge=16, description="Use at most this many tokens of the text. Empty: all of it."
+        None, ge=16, description="Unlearn at most this many tokens of the text; it is taught whole. Empty: all of it."
     )
     choose: Literal["densest", "first"] = Field(
         "densest",
