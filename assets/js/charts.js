@@ -1,6 +1,6 @@
 /* Drawing that several components share: tokens as text, bars, curves. Numbers come from Python, words never as HTML. */
 Object.assign(window.forgetting, (() => {
-  const { element: node, svg, fill, percent } = window.forgetting;
+  const { element: node, svg, fill, percent, heard } = window.forgetting;
   const ROLES = {
     baseline: "before", unlearned: "after", reinforced: "reinforced", generic: "generic target",
     never_taught: "never read it", taught: "taught", prompt_only: "only asked to",
@@ -71,7 +71,7 @@ Object.assign(window.forgetting, (() => {
       if (over) return;
       let state;
       try {
-        state = await look({ job: id });
+        state = await heard(look({ job: id }));
       } catch {
         state = { state: "unreachable", message: "The page's server does not answer. Trying again …" };
       }

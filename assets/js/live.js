@@ -2,7 +2,7 @@
  * A run while it works, and after: polls what is new and changes the page in place.
  * value: null | {run, draft}     server: follow({run, offset, draft}), act({run, act, draft}), log({run})
  */
-const { element: node, fill, percent, token, duration, figure, curves, switcher, problem, verdictCards, answered, SILENT, WORDS: TERMS } = window.forgetting;
+const { element: node, fill, percent, token, duration, figure, curves, switcher, problem, verdictCards, answered, heard, SILENT, WORDS: TERMS } = window.forgetting;
 const WORDS = {
   draft: "not started", queued: "waiting", running: "running", cancelling: "stopping: it finishes its step and saves",
   succeeded: "done", failed: "failed", cancelled: "stopped", interrupted: "interrupted", missing: "not found",
@@ -92,7 +92,7 @@ function build() {
     log: node("details", { class: "live-log" }, node("summary", {}, "Show what the process printed"), node("pre", { tabindex: "0" })),
     foot: node("p", { class: "hint live-foot" }),
   };
-  parts.log.addEventListener("toggle", async () => { if (parts.log.open) parts.log.querySelector("pre").textContent = (await server.log({ run: run.run }).catch(() => SILENT)) || "Nothing yet."; });
+  parts.log.addEventListener("toggle", async () => { if (parts.log.open) parts.log.querySelector("pre").textContent = (await heard(server.log({ run: run.run })).catch(() => SILENT)) || "Nothing yet."; });
   const scale = switcher("Scale of the curves", [["linear", "linear"], ["sqrt", "square root"], ["log", "log"]], "linear", (value) => chart.scale(value));
   fill(element, node("section", { class: "card live", "aria-label": "The run" },
     node("div", { class: "row spread" }, node("div", { class: "row" }, parts.name, parts.chip), parts.buttons),
@@ -320,7 +320,7 @@ async function ask() {
   asking = true;
   let answer = null;
   try {
-    answer = await server.follow({ run: mine.run, offset: story.offset, draft: mine.draft });
+    answer = await heard(server.follow({ run: mine.run, offset: story.offset, draft: mine.draft }));
   } catch {
     if (parts) patchText(parts.foot, "The page's server does not answer. Trying again …");
   }

@@ -23,9 +23,15 @@ window.forgetting = {
     node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
   },
   SILENT: "The page’s server does not answer. Try again.",
-  /** The answer to a question to the server; {error: …} where it does not answer. */
+  /** The answer to a question to the server. Where it does not answer, Gradio's is undefined; this one throws. */
+  async heard(question) {
+    const answer = await question;
+    if (answer === undefined) throw new Error(window.forgetting.SILENT);
+    return answer;
+  },
+  /** The same, with {error: …} where it does not answer. */
   answered(question, error = window.forgetting.SILENT) {
-    return question.catch(() => ({ error }));
+    return window.forgetting.heard(question).catch(() => ({ error }));
   },
   /** 0.612 → "61 %", 0.0042 → "0.42 %", 3e-6 → "0.0003 %". */
   percent(p) {

@@ -3,7 +3,7 @@
  * value: null | {run, draft}     server: follow({run, draft}), act({run, act, draft}), log({run})
  * event: "ended" {run} when an evaluation that was watched comes to its end
  */
-const { element: node, fill, duration, problem, answered, SILENT } = window.forgetting;
+const { element: node, fill, duration, problem, answered, heard, SILENT } = window.forgetting;
 const WORDS = { draft: "not started", queued: "waiting", running: "running", cancelling: "stopping: it finishes what it is at", succeeded: "done", failed: "failed", cancelled: "stopped", interrupted: "interrupted" };
 const ACTIVE = ["queued", "running", "cancelling"];
 let shown = null;
@@ -20,7 +20,7 @@ function build() {
     samples: node("ol", { class: "live-samples", "aria-label": "What it writes, newest first" }), foot: node("p", { class: "hint live-foot" }),
     log: node("details", { class: "live-log" }, node("summary", {}, "Show what the process printed"), node("pre", { tabindex: "0" })),
   };
-  parts.log.addEventListener("toggle", async () => { if (parts.log.open) parts.log.querySelector("pre").textContent = (await server.log({ run: shown.run }).catch(() => SILENT)) || "Nothing yet."; });
+  parts.log.addEventListener("toggle", async () => { if (parts.log.open) parts.log.querySelector("pre").textContent = (await heard(server.log({ run: shown.run })).catch(() => SILENT)) || "Nothing yet."; });
   fill(element, node("section", { class: "card live", "aria-label": "The evaluation at work" },
     node("div", { class: "row spread" }, node("div", { class: "row" }, parts.name, parts.chip), parts.buttons), parts.said, parts.stages,
     node("div", { class: "meter live-meter", role: "progressbar", "aria-label": "The whole evaluation", "aria-valuemin": "0", "aria-valuemax": "100" }, parts.meter),
@@ -104,7 +104,7 @@ async function ask() {
   asking = true;
   let found = null;
   try {
-    found = await server.follow(mine);
+    found = await heard(server.follow(mine));
   } catch { if (parts) patch(parts.foot, "The page's server does not answer. Trying again …"); }
   asking = false;
   if (mine !== shown) { ask(); return; }

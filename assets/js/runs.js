@@ -3,7 +3,7 @@
  * server: rows({draft}), act({act, run, draft, …}), beside({runs}), pack({run, what}), look({job})
  * event: "ready" {job} (a file was made)
  */
-const { element: node, svg, fill, percent, figure, duration, curves, followJob, waiting, problem, answered } = window.forgetting;
+const { element: node, svg, fill, percent, figure, duration, curves, followJob, waiting, problem, answered, heard } = window.forgetting;
 const WORDS = { draft: "not started", queued: "waiting", running: "running", cancelling: "stopping", succeeded: "done", failed: "failed", cancelled: "stopped", interrupted: "interrupted" };
 const ACTIVE = ["queued", "running", "cancelling"];
 const ANSWERS = { yes: "yes", partly: "partly", no: "no", unknown: "not known" };
@@ -171,7 +171,7 @@ async function refresh() {
   clearTimeout(timer);
   if (!draft) return;
   try {
-    shown = await server.rows({ draft });
+    shown = await heard(server.rows({ draft }));
     drawList(false);
   } catch { /* the next round tries again */ }
   const busy = shown.runs.some((run) => ACTIVE.includes(run.state));
