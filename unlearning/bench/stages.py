@@ -8,8 +8,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unlearning.bench import floor
 from unlearning.bench.cost import ModelCost, cost_of
 from unlearning.bench.tables import AUTHORS
@@ -136,7 +134,7 @@ def _training(prepared: Prepared, role: str, settings: TrainSettings, first: lis
     if kept:
         terms.append(_retain_term(prepared, settings, count))
     steps = [_passes(step, terms, prepared) for step in range(count)]
-    read = [[[(one.ids.tolist(), np.unique(one.positions).tolist()) for one in rows] for rows in p] for p in steps]
+    read = [[[(one.ids.tolist(), sorted(set(one.positions.tolist()))) for one in rows] for rows in p] for p in steps]
     model = family.create("reinforced" if role == "teach" else role)
     Prepared._disturb(model)
 
