@@ -86,10 +86,10 @@ def collate(examples: Sequence[Example], device: Any = "cpu") -> Batch:
             times.astype(np.float32),
         ))  # fmt: skip
     arrays = (ids, *(np.concatenate(column) for column in zip(*columns, strict=True)))
-    block_ids, rows, target_ids, target_probs, times = (
+    block_ids, flat, candidates, probs, often = (
         torch.from_numpy(array).to(device, non_blocking=True) for array in arrays
     )
-    return Batch(block_ids, rows, target_ids, target_probs, times, sum(len(example.ids) for example in examples))
+    return Batch(block_ids, flat, candidates, probs, often, sum(len(example.ids) for example in examples))
 
 
 def _runs_of_same(example: Example) -> tuple[np.ndarray, np.ndarray]:

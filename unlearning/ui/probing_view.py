@@ -176,8 +176,6 @@ def attack(found: Mapping[str, Any], roles: Sequence[str], parts: Container[str]
     series = found.get("series") or {}
     table = ATTACKS.get(name)
     never = _number((values.get("never_taught") or {}).get("value"))
-    ideal = never if never is not None else _number(getattr(table, "ideal", None))
-    whose = WHOSE["never_taught" if never is not None else "ideal"]
     return {
         "id": name,
         "about": about(table) if table is not None else {},
@@ -192,7 +190,7 @@ def attack(found: Mapping[str, Any], roles: Sequence[str], parts: Container[str]
             for role in ordered({**dict.fromkeys(roles), **values})
             if role in values
         },
-        "perfect": None if ideal is None else {"value": ideal, "text": f"{ideal:.3f}", "whose": whose},
+        "perfect": None if never is None else {"value": never, "text": f"{never:.3f}", "whose": WHOSE["never_taught"]},
         "series": [
             {"role": role, "title": role_words(role)["title"], "points": _points(series[role])}
             for role in ordered(series)
