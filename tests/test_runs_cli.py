@@ -137,7 +137,7 @@ def test_the_reason_of_a_failure_is_shown(workspace, runs):
 
 
 def test_watching_can_be_left_and_the_run_goes_on(workspace, runs):
-    folder = make_run(workspace, {"steps": 100, "sleep": 0.05})
+    folder = make_run(workspace, {"steps": 1000, "sleep": 0.05})
     command = [sys.executable, "-m", "unlearning", "runs", "start", "--follow", folder.name]
     watcher = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert wait_until(lambda: len(read(folder).events) > 5, 60)

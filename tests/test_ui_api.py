@@ -74,7 +74,7 @@ def test_only_whoever_has_the_key_stops_a_run(client):
         ("run_status", {"run": "../../etc"}, "There is no run"),
         ("run_status", {"run": "aaaaaaaa"}, "There is no run"),
         ("start_run", {"preset": "brutal"}, "There is no preset 'brutal'"),
-        ("start_run", {"model": "/etc"}, "folder"),
+        ("start_run", {"model": "/etc"}, "There is no model"),
         ("start_run", {"changes": {"nonsense": 1}}, "There is no setting 'nonsense'"),
         ("start_run", {"anchors": [{"term": "Alice"}]}, "has no 'translations'"),
         ("start_run", {"key": "../../x"}, "is not the name of a draft"),

@@ -266,6 +266,8 @@ def run_stage(work: Work, stage: str) -> dict[str, Any]:
         if stage in PRODUCT:
             work.family.load(PRODUCT[stage], work.stage_folder(stage) / PRODUCT[stage])
         return work.summaries[stage]
+    if work.team.any(work.should_stop()):  # it was asked for as the stage before came to its end
+        raise Stopped
     work.report("stage", stage=stage, state="started")
     began = time.monotonic()
     summary = _STAGES[stage](work)
