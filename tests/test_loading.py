@@ -383,3 +383,13 @@ def test_logits_treated_in_an_unknown_way_are_refused(copy: Path, cpu: Hardware,
     monkeypatch.setattr(LlamaForCausalLM, "forward", scaled)
     with pytest.raises(ModelError, match="treats its logits"):
         load(str(copy), cpu)
+
+
+def test_the_last_positions_reach_the_projection_without_gaps(cpu: Hardware):
+    model, _ = load("random:tiny", cpu)
+    seen: list[bool] = []
+    model.get_output_embeddings().register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].is_contiguous())
+    )
+    model(input_ids=IDS.repeat(3, 1), logits_to_keep=1)
+    assert seen == [True]

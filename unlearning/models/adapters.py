@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from unlearning.config import ModelSettings
 from unlearning.errors import RunError
 from unlearning.models.hardware import Hardware
+from unlearning.models.heads import read_rows_together
 
 ROLES = ("never_taught", "baseline", "taught", "reinforced", "unlearned")
 SCRATCH = "scratch"  # name of the adapter that is trained over a role and dropped
@@ -277,6 +278,7 @@ class FullFamily:
 
         origin = self._models[None]
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=origin.dtype).to(origin.device)
+        read_rows_together(model)
         self._models[role] = model.eval().requires_grad_(False)
 
     def drop(self, role: str) -> None:

@@ -127,6 +127,16 @@ def check_split(model: Any) -> None:
         )
 
 
+def read_rows_together(model: Any) -> None:
+    """Make what goes into the vocabulary projection contiguous.
+
+    `logits_to_keep=1` gives it the last position of each row as a view with gaps. On a processor torch then multiplies
+    row by row, with a copy of the projection for each: 6.7 GB for twenty prompts to a vocabulary of 262 k.
+    """
+    if (projection := model.get_output_embeddings()) is not None:
+        projection.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
+
+
 def _finish(config: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     """What the architecture does to its logits after the projection, in its own order: scale, then cap."""
     import torch

@@ -15,7 +15,7 @@ from unlearning.models import hub
 from unlearning.models.catalogue import CATALOGUE, fetch, home, is_whole, suggestion
 from unlearning.models.folders import check_folder, licence_of, read_config, read_model, read_tokenizer
 from unlearning.models.hardware import Hardware
-from unlearning.models.heads import check_split
+from unlearning.models.heads import check_split, read_rows_together
 from unlearning.models.shapes import SEED, byte_tokenizer, find_shape, random_model
 from unlearning.models.weights import count_parameters, weight_files, weights_hash
 
@@ -63,6 +63,7 @@ def load(
             f"The model {name} in {hardware.dtype} does not fit into the memory of {hardware.device}.",
             "Choose a smaller model, bfloat16, or the device cpu.",
         ) from error
+    read_rows_together(model)
     return model.eval().requires_grad_(False), tokenizer
 
 
