@@ -1,5 +1,6 @@
 """Roles going on with texts in one batch: each column is the text that its role writes alone."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -88,6 +89,55 @@ def test_what_is_wrong_is_said():
         generate_columns(made, ROLES, PROMPTS, 0)
     with pytest.raises(PromptError):
         generate_columns(made, ROLES, ["bell " * 400], 10)
+
+
+def with_weights(made, factor, full):
+    """What the unlearned model says, computed the slow way: every weight of it interpolated in a copy."""
+    whole = {}
+    for role in ("baseline", "unlearned"):
+        with made.role(role) as model:
+            one = copy.deepcopy(model)
+        if not full:
+            one.set_adapter("taught" if role == "baseline" else role)
+            one = one.merge_and_unload()
+        whole[role] = one
+    with torch.no_grad():
+        for before, after in zip(whole["baseline"].parameters(), whole["unlearned"].parameters(), strict=True):
+            after.copy_(before + factor * (after - before))
+    return read(whole["unlearned"])
+
+
+def read(model):
+    with torch.no_grad():
+        return model(input_ids=torch.arange(3, 43).view(4, 10)).logits
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.5])
+def test_a_role_at_another_strength_has_its_weights_in_between(full, factor):
+    made = family(full=full)
+    with made.role("unlearned") as model:
+        usual = read(model)
+    wanted = with_weights(made, factor, full)
+    with made.strength("unlearned", factor):
+        with made.role("unlearned") as model:
+            torch.testing.assert_close(read(model), wanted, rtol=1e-4, atol=1e-4)
+        with made.role("baseline") as model:
+            before = read(model)
+        if not full:
+            with made.rows(["unlearned", "baseline", "never_taught", "unlearned"]) as model:
+                mixed = read(model)
+            torch.testing.assert_close(mixed[[0, 3]], wanted[[0, 3]], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(mixed[1], before[1], rtol=1e-4, atol=1e-4)
+    assert torch.allclose(before, wanted, atol=1e-4) == (factor == 0)
+    with made.role("unlearned") as model:
+        assert torch.equal(read(model), usual)
+
+
+def test_a_role_that_is_not_there_has_no_strength():
+    for full in (False, True):
+        with pytest.raises(RunError, match="reinforced model"), family(full=full).strength("reinforced", 0.5):
+            pass
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

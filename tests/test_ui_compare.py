@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 
 import pytest
+import torch
 from finished_run import DRAFT, HOSTILE, finished  # noqa: F401
 from tiny_models import tiny_llama
 from tokenizers_for_tests import byte_level_bpe
@@ -88,6 +89,49 @@ def test_every_column_of_a_run_is_written(finished, host):
     assert by_key["unlearned"] == by_key["other"]  # the same model, the same dice
     with pytest.raises(InputError):
         asking.columns_of(finished.parents[1], finished, dataclasses.replace(wishes, roles=(), other=""))
+
+
+def test_strength_of_forgetting_goes_from_the_model_before_to_beyond_the_one_after(finished, host):
+    with host.open(finished.name) as work, work.family.role("unlearned") as model:
+        torch.manual_seed(0)
+        for name, weight in model.named_parameters():  # two epochs have hardly moved it
+            if "lora_B.unlearned" in name:
+                weight.data += 0.1 * torch.randn_like(weight)
+
+    def ask(strength):
+        wishes = Wishes("Alice said", ("baseline", "unlearned"), finished.name, 12, 0.0, 0, strength)
+        texts = [column["text"] for column in asking.write(host, finished.name, wishes, job())["columns"]]
+        rows = asking.say_next(host, finished, "Alice said", "", job(), strength)["rows"]
+        strip = asking.read_text(host, finished, "Alice said nothing.", job(), strength)
+        return texts, {row["id"]: row["p"] for row in rows}, max(strip["kl"])
+
+    (off, weak, strip_off), (_, middle, _), (usual, strong, strip_usual) = ask(0), ask(0.5), ask(1)
+    _, beyond, strip_beyond = ask(1.5)
+    assert off[0] == off[1] and off[2] == usual[2]  # the other run's model stays as it is
+    for p in weak.values():
+        assert p["unlearned"] == pytest.approx(p["baseline"], rel=2e-3)
+    token = max(strong, key=lambda token: abs(strong[token]["unlearned"] - strong[token]["baseline"]))
+    at = [rows[token]["unlearned"] for rows in (weak, middle, strong, beyond) if token in rows]
+    assert len(set(at)) == len(at) > 2
+    assert strip_off < 1e-4 < 1e-2 < strip_usual < strip_beyond
+    curves = [asking.say_next(host, finished, "Alice said", " never", job(), s)["curve"]["points"] for s in (1, 0.5)]
+    assert curves[0][0] == curves[1][0] and curves[0][-1][1] != curves[1][-1][1]
+
+
+def test_the_strength_is_said_above_every_answer_and_kept_within_its_limits(finished):
+    context, where = make_context(finished.parents[1]), {"step": "compare", "draft": DRAFT}
+    asked = (finished.name, PROMPT, ["baseline", "unlearned"], "", 5, 0.0, 0)
+    columns, bars, _ = compare.complete(context, where, *asked, 0.5)
+    assert [column["title"] for column in columns["columns"]] == ["before", "after, at strength 0.5"]
+    assert "strength 0.5" in bars["heading"]
+    strip = compare.read_text(context, where, finished.name, PROMPT, 0.5)[0]
+    assert "strength 0.5" in strip["heading"]
+    assert "strength 0.5" in compare.pin(context, where, finished.name, PROMPT, " boats", 0.5)["heading"]
+    plain, usual, _ = compare.complete(context, where, *asked)
+    assert plain["columns"][1]["title"] == "after" and not usual["heading"] and usual["job"] != bars["job"]
+    assert "0 to 1.5" in compare.complete(context, where, *asked, 1.6)[2]
+    for name in line_of(context.host)._jobs:
+        line_of(context.host).drop(name)
 
 
 # --- the next word ---
@@ -209,7 +253,7 @@ def test_a_run_that_is_gone_is_said_and_in_nobodys_way(tmp_path, screen):
 def test_coming_back_leaves_what_was_chosen(finished):
     context, where = make_context(finished.parents[1]), {"step": "compare", "draft": DRAFT}
     first = compare.on_open(context, where, None, "")
-    assert first[4]["value"] == ["baseline", "unlearned"] and first[5]["value"] == ""
+    assert first[4]["value"] == ["baseline", "unlearned"] and first[5]["value"] == "" and first[6] == 1
     again = compare.on_open(context, where, finished.name, "typed", "")
     assert "value" not in again[4] and "value" not in again[5] and len(again) == len(first)
     assert compare.on_open(context, where, finished.name, "typed", "a run that is gone")[5]["value"] == ""

@@ -19,12 +19,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from unlearning.config import ModelSettings
 from unlearning.errors import RunError
 from unlearning.models.hardware import Hardware
 from unlearning.models.heads import read_rows_together
+
+if TYPE_CHECKING:
+    from unlearning.models.low_rank import Played
 
 ROLES = ("never_taught", "baseline", "taught", "reinforced", "unlearned")
 SCRATCH = "scratch"  # name of the adapter that is trained over a role and dropped
@@ -37,6 +40,7 @@ class Family(Protocol):
 
     def has(self, role: str) -> bool: ...
     def role(self, role: str) -> Any: ...  # context manager that gives the model in this role, in eval mode
+    def strength(self, role: str, factor: float) -> Any: ...  # context manager: the role is read at another strength
     def create(self, role: str) -> Any: ...  # begins `role` as a copy of the baseline; gives the trainable model
     def trainable_copy(self, role: str) -> Any: ...  # context manager: a model to train, dropped afterwards
     def save(self, role: str, folder: Path) -> None: ...
@@ -65,6 +69,7 @@ class AdapterFamily:
     def __init__(self, model: Any, tokenizer: Any, rank: int = 16) -> None:
         self.tokenizer = tokenizer
         self._model, self._rank, self._wrapped = model, rank, False
+        self._strengths: dict[str, float] = {}
 
     def has(self, role: str) -> bool:
         adapter = resolve(role, self._exists("taught"))
@@ -91,7 +96,7 @@ class AdapterFamily:
                 before = self._model.active_adapter
                 self._model.set_adapter(adapter)
                 try:
-                    with self._rows([adapter]):
+                    with self._rows([self._played(role)]):
                         yield self._model
                 finally:
                     if self._exists(before):
@@ -99,12 +104,41 @@ class AdapterFamily:
         finally:
             self._model.train(was_training)
 
+    @contextmanager
+    def strength(self, role: str, factor: float) -> Iterator[None]:
+        """Inside, `role` is read as baseline + factor · (role − baseline), weight by weight; training sees none of it.
+
+        Args:
+            role: One with an adapter of its own.
+            factor: 0 gives the baseline, 1 the role as it is.
+
+        Raises:
+            RunError: there is no such role, or its adapter is of a kind that cannot be scaled here.
+        """
+        self._strengths[role] = factor
+        try:
+            if not self.has(role) or not (factor == 1 or self.mixes([role])):
+                raise RunError(f"The {role} model has no adapter that can be scaled.", "Leave its strength at 1.")
+            yield
+        finally:
+            del self._strengths[role]
+
+    def _played(self, role: str) -> Played:
+        """What a row in this role goes through."""
+        adapter, origin = (resolve(name, self._exists("taught")) for name in (role, "baseline"))
+        factor = self._strengths.get(role, 1.0)
+        if adapter in (None, origin) or factor == 1:
+            return adapter
+        return ((adapter, factor), *([(origin, 1 - factor)] if origin else []))
+
     def mixes(self, roles: Sequence[str]) -> bool:
         """Whether the rows of one batch can play these roles."""
-        from unlearning.models.low_rank import can_mix
+        return self._wrapped and self._known([self._played(role) for role in roles])
 
-        adapters = [resolve(role, self._exists("taught")) for role in roles]
-        return self._wrapped and can_mix(self._model, [name for name in adapters if name is not None])
+    def _known(self, rows: Sequence[Played]) -> bool:
+        from unlearning.models.low_rank import can_mix, parts
+
+        return can_mix(self._model, [name for row in rows for name in parts(row)])
 
     @contextmanager
     def rows(self, roles: Sequence[str]) -> Iterator[Any]:
@@ -121,17 +155,16 @@ class AdapterFamily:
         was_training = self._model.training
         self._model.eval()
         try:
-            with self._rows([resolve(role, self._exists("taught")) for role in roles]):
+            with self._rows([self._played(role) for role in roles]):
                 yield self._model
         finally:
             self._model.train(was_training)
 
-    def _rows(self, adapters: Sequence[str | None]) -> Any:
+    def _rows(self, rows: Sequence[Played]) -> Any:
         """The short way of reading; an adapter of a kind that it does not know is left to peft."""
-        from unlearning.models.low_rank import can_mix, rows_play
+        from unlearning.models.low_rank import rows_play
 
-        known = can_mix(self._model, [name for name in adapters if name is not None])
-        return rows_play(self._model, adapters) if known else nullcontext()
+        return rows_play(self._model, rows) if self._known(rows) else nullcontext()
 
     def create(self, role: str) -> Any:
         """Begin `role` as a copy of the baseline and make its adapter the trainable one."""
@@ -240,6 +273,23 @@ class FullFamily:
             yield model
         finally:
             model.train(was_training)
+
+    @contextmanager
+    def strength(self, role: str, factor: float) -> Iterator[None]:
+        """As `AdapterFamily.strength`, by a model of its own for as long as the block lasts."""
+        import copy
+
+        import torch
+
+        with self.role(role) as whole, self.role("baseline") as baseline, torch.no_grad():
+            if factor != 1:
+                self._models[role] = copy.deepcopy(whole)
+                for mine, before in zip(self._models[role].parameters(), baseline.parameters(), strict=True):
+                    mine.lerp_(before, 1 - factor)
+        try:
+            yield
+        finally:
+            self._models[role] = whole
 
     def create(self, role: str) -> Any:
         import copy

@@ -6,6 +6,7 @@ one fused product adds the other: the same formula, the adapter at a few per cen
 
 For reading (no gradients) the adapters of a batch are stacked: with A = [A₁; A₂] and B = [B₁ | B₂], row i of the
 batch takes its own adapter by a mask over the stacked rank, so that any number of roles costs two small products.
+A row may also take several adapters, each times a factor: these are then in the mask.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,13 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 
 from unlearning.errors import ModelError
 
+Played: TypeAlias = str | tuple[tuple[str, float], ...] | None  # an adapter; some, each times a factor; or none
+
+
+def parts(played: Played) -> dict[str, float]:
+    """The adapters that a row goes through, and their factors."""
+    return dict(played) if isinstance(played, tuple) else {} if played is None else {played: 1.0}
+
 
 @dataclass(frozen=True)
 class Stacked:
@@ -31,7 +39,7 @@ class Stacked:
     Attributes:
         down: A of every adapter, one below the other, [ranks, in].
         up: s·B of every adapter, side by side, transposed, [ranks, out].
-        mask: Which row takes which, [rows, 1, ranks] of ones and zeros; None where all take all.
+        mask: How much of which each row takes, [rows, 1, ranks], mostly ones and zeros; None where all take all.
     """
 
     down: torch.Tensor
@@ -81,20 +89,22 @@ class LeanLinear(Linear):
         y.flatten(0, -2).addmm_(low.flatten(0, -2), stacked.up)  # y is new and contiguous, so this is a view of it
         return y
 
-    def stack(self, adapters: Sequence[str], rows: Sequence[str | None] | None) -> Stacked:
-        """The adapters on top of each other; `rows` names each row's own, None for none."""
-        here = [name for name in adapters if name in self.lora_A]
+    def stack(self, rows: Sequence[Played]) -> Stacked:
+        """The adapters of all rows on top of each other; rows that are all alike need no mask."""
+        here = [name for name in sorted({name for row in rows for name in parts(row)}) if name in self.lora_A]
+        alike = parts(rows[0]) if len(set(rows)) == 1 else None
+        scale = {name: self.scaling[name] * (alike[name] if alike else 1.0) for name in here}
         weight, dtype = self.base_layer.weight, self.base_layer.weight.dtype
         if not here:  # none of them reaches this layer
             return Stacked(
                 weight.new_zeros(1, self.in_features or 0), weight.new_zeros(1, self.out_features or 0), None
             )
         down = torch.cat([_whole(self.lora_A[name].weight) for name in here]).to(dtype)
-        up = torch.cat([_whole(self.lora_B[name].weight) * self.scaling[name] for name in here], dim=1).T.to(dtype)
+        up = torch.cat([_whole(self.lora_B[name].weight) * scale[name] for name in here], dim=1).T.to(dtype)
         mask = None
-        if rows is not None:
+        if alike is None:
             ranks = [name for name in here for _ in range(len(self.lora_A[name].weight))]
-            taken = [[float(own == name) for name in ranks] for own in rows]
+            taken = [[parts(row).get(name, 0.0) for name in ranks] for row in rows]
             mask = torch.tensor(taken, dtype=dtype, device=down.device)[:, None]  # [rows, 1, ranks]
         return Stacked(down, up, mask)
 
@@ -126,20 +136,19 @@ def can_mix(model: Any, adapters: Sequence[str]) -> bool:
 
 
 @contextmanager
-def rows_play(model: Any, rows: Sequence[str | None]) -> Iterator[None]:
+def rows_play(model: Any, rows: Sequence[Played]) -> Iterator[None]:
     """For as long as the block lasts and no gradients are taken, row i of every batch goes through adapter `rows[i]`.
 
     Args:
         model: One that peft has wrapped, of which `can_mix` is true.
-        rows: An adapter's name for each row, or None for the model without any. All alike: a batch of any size.
+        rows: For each row an adapter's name, several with factors, or None for the model without any. All alike: a
+            batch of any size.
     """
-    adapters = sorted({name for name in rows if name is not None})
-    different = rows if len(set(rows)) > 1 else None
     layers = [module for module in model.modules() if isinstance(module, LeanLinear)]
     before = [layer.stacked for layer in layers]
     try:
         for layer in layers:
-            layer.stacked = layer.stack(adapters, different)
+            layer.stacked = layer.stack(rows)
         yield
     finally:
         for layer, stacked in zip(layers, before, strict=True):

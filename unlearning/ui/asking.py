@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,8 @@ class Wishes:
         prompt: To go on from.
         roles: A column each.
         other: Id of another run whose unlearned model is a column too; "" for none.
+        strength: Of forgetting: the unlearned model is baseline + strength · (unlearned − baseline). That of the other
+            run stays as it is.
     """
 
     prompt: str
@@ -42,6 +44,7 @@ class Wishes:
     tokens: int
     temperature: float
     seed: int
+    strength: float = 1.0
 
 
 def columns_of(workspace: Path, folder: Path, wishes: Wishes) -> list[dict[str, str]]:
@@ -52,6 +55,8 @@ def columns_of(workspace: Path, folder: Path, wishes: Wishes) -> list[dict[str, 
     """
     chosen = _chosen(folder, wishes)
     found = [{"key": role, "role": role, "title": ROLES[role].title, "about": ""} for role in chosen]
+    if wishes.strength != 1 and "unlearned" in chosen:
+        found[chosen.index("unlearned")]["title"] += f", at strength {wishes.strength:g}"
     if wishes.other:
         name = store.load(store.runs_folder(workspace) / wishes.other).name
         found.append({"key": "other", "role": "unlearned", "title": "after, in another run", "about": name})
@@ -70,7 +75,7 @@ def write(host: ModelHost, run_id: str, wishes: Wishes, job: Job) -> dict[str, A
     """Let every column go on; the job shows the texts while they grow."""
     if not host.ready(run_id):
         job.say(None, 0.0, "Loading the model …")
-    with host.open(run_id) as work:
+    with host.open(run_id) as work, _at(work, wishes.strength):
         roles = _chosen(work.folder, wishes)
         columns = [
             Column(_opened(work, role), _prompt(work, role, wishes.prompt), wishes.prompt, _model_of(role))
@@ -113,6 +118,12 @@ def _opened(work: Work, role: str) -> inference.Opened:
     return partial(_open, work, _model_of(role))
 
 
+def _at(work: Work, strength: float) -> AbstractContextManager[None]:
+    """For as long as the block lasts, the run's models with forgetting at this strength."""
+    changed: AbstractContextManager[None] = work.family.strength("unlearned", strength)
+    return changed if strength != 1 else nullcontext()
+
+
 def _model_of(role: str) -> str:
     """The role whose model writes a column."""
     return "baseline" if role == "prompt_only" else role
@@ -123,13 +134,14 @@ def _open(work: Work, role: str) -> AbstractContextManager[Any]:
     return opened
 
 
-def say_next(host: ModelHost, folder: Path, text: str, following: str, job: Job) -> dict[str, Any]:
+def say_next(host: ModelHost, folder: Path, text: str, following: str, job: Job, strength: float = 1) -> dict[str, Any]:
     """What every role would say after a text; with the word that follows in truth, also its curve over the steps."""
-    with _loaded(host, folder.name, job) as work:
+    with _loaded(host, folder.name, job) as work, _at(work, strength):
         found = nexts.next_table(work, text, each=10 if following else nexts.SHOWN_EACH, following=following)
         if following:
             job.say(found, 0.5)
-            found["curve"] = recorded.curve_at(folder, text, following) or over_steps(work, found, job)
+            known = recorded.curve_at(folder, text, following) if strength == 1 else None
+            found["curve"] = known or over_steps(work, found, job)
     return found
 
 
@@ -154,9 +166,9 @@ def over_steps(work: Work, found: dict[str, Any], job: Job) -> dict[str, Any] | 
     return {"points": [*points, (steps, after)], "steps": steps, "recorded": True, "note": note}
 
 
-def read_text(host: ModelHost, folder: Path, text: str, job: Job) -> dict[str, Any]:
+def read_text(host: ModelHost, folder: Path, text: str, job: Job, strength: float = 1) -> dict[str, Any]:
     """How the models before and after saw every token of a text coming."""
-    with _loaded(host, folder.name, job) as work:
+    with _loaded(host, folder.name, job) as work, _at(work, strength):
         roles = [role for role in ("baseline", "unlearned") if work.family.has(role)]
         models = {role: _opened(work, role) for role in roles}
         return inference.measure_text(

@@ -23,6 +23,7 @@ from unlearning.ui.strip import strip_value, token_strip
 from unlearning.ui.words import explain
 from unlearning.ui.writing import LONGEST, check_wishes
 
+STRONGEST = 1.5
 FIRST_PROMPT = "The story begins"
 LONGEST_TEXT = 40_000  # characters that are sent to the models; more than MOST_TOKENS tokens of any tongue
 COLUMNS = ("baseline", "unlearned", "never_taught", "reinforced", "prompt_only")
@@ -36,7 +37,7 @@ def build(context: Context) -> Screen:
     nothing = words(_NOTHING, js=_GO, elem_id="compare-empty")
     with gr.Column(visible=False) as all_of_it:
         run = gr.Dropdown([], label="Run", elem_id="compare-run", allow_custom_value=True)
-        prompt, wishes, write = _prompt_fields()
+        prompt, wishes, strength, write = _prompt_fields()
         refused = field_note("compare-note")
         columns = _component(context, "columns", drops=True)
         with gr.Tabs(elem_id="compare-parts"):
@@ -47,19 +48,20 @@ def build(context: Context) -> Screen:
             with gr.Tab("What the run measured", elem_id="compare-measured"):
                 measured = component("measured", elem_id="measured")
                 measured_plot = gr.Plot(show_label=False, elem_id="measured-plot", visible=False)
-    asked = [context.where, run, prompt, *wishes]
+    asked = [context.where, run, prompt, *wishes, strength]
     answers = [columns, bars, refused]
-    questions = [gr.on([write.click, prompt.submit], partial(complete, context), asked, answers, **QUIET)]
+    start = [write.click, prompt.submit, strength.release]
+    questions = [gr.on(start, partial(complete, context), asked, answers, **QUIET)]
     columns.again(partial(again, context), asked, [wishes[-1], *answers], **QUIET)
     for source in (bars.pick, pinned.pick, measured.tried):
         questions.append(source(_from_elsewhere(context), asked, [prompt, *answers], **QUIET))
     for question in questions:
         question.then(None, [run, prompt], None, js=_TO_ADDRESS, **QUIET)
-    read.click(partial(read_text, context), [context.where, run, text], [strip, pinned], **QUIET)
-    _bind_strip(context, run, strip, pinned, scatter)
+    read.click(partial(read_text, context), [context.where, run, text, strength], [strip, pinned], **QUIET)
+    _bind_strip(context, run, strength, strip, pinned, scatter)
     run.input(lambda where, chosen: go(where, "compare", run=chosen), [context.where, run], context.where, **QUIET)
     outputs = [
-        nothing, all_of_it, run, prompt, wishes[0], wishes[1], columns, bars, text, strip, pinned, scatter,
+        nothing, all_of_it, run, prompt, wishes[0], wishes[1], strength, columns, bars, text, strip, pinned, scatter,
         measured, measured_plot,
     ]  # fmt: skip
     return Screen(partial(on_open, context), inputs=[run, prompt, wishes[1]], outputs=outputs)
@@ -78,7 +80,7 @@ def _component(context: Context, name: str, elem_id: str = "", drops: bool = Fal
     return component(name, server_functions=functions, elem_id=elem_id or name)
 
 
-def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
+def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Slider, gr.Button]:
     with gr.Row(elem_classes="ask-row"):
         prompt = gr.Textbox(
             label="How does it go on?", lines=1, max_lines=6, elem_id="prompt", scale=5,
@@ -88,6 +90,11 @@ def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
     columns = gr.CheckboxGroup(
         [(ROLES[role].title, role) for role in COLUMNS], value=[*SHOWN_FIRST], label="Models", elem_id="columns-of"
     )
+    strength = gr.Slider(
+        0, STRONGEST, value=1, step=0.05, label="Strength of forgetting", elem_id="strength",
+        info="1: the model after, as it was made. 0: what training changed is taken away, and the model before is "
+        "back. 1.5: half as far again as training went. (Exactly: weights before + strength × their change.)",
+    )  # fmt: skip
     with gr.Accordion("Length, chance, another run", open=False, elem_id="compare-more"), gr.Row():
         other = gr.Dropdown(
             [], label="Another run beside it", elem_id="other-run", info="Its model after forgetting.",
@@ -99,7 +106,7 @@ def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Button]:
             info="0 always takes the likeliest word; above, chance has its say.",
         )  # fmt: skip
         seed = gr.Number(0, label="Seed", precision=0, elem_id="seed", info=explain("seed"))
-    return prompt, [columns, other, tokens, temperature, seed], write
+    return prompt, [columns, other, tokens, temperature, seed], strength, write
 
 
 def _text_fields(context: Context) -> tuple[gr.Textbox, gr.Button, gr.HTML, gr.HTML, gr.Plot]:
@@ -125,11 +132,11 @@ def on_open(
     choices = runs_to_compare(context.workspace, where)
     run_id = where.get("run") or (choices[0][1] if choices else "")
     if not run_id:
-        return True, gr.update(visible=False), *(gr.skip() for _ in range(12))
+        return True, gr.update(visible=False), *(gr.skip() for _ in range(13))
     try:
         folder = folder_of(context.workspace, run_id)
     except RunNotFoundError as error:
-        return {"gone": str(error)}, gr.update(visible=False), *(gr.skip() for _ in range(12))
+        return {"gone": str(error)}, gr.update(visible=False), *(gr.skip() for _ in range(13))
     if run_id not in [value for _, value in choices]:
         choices = [(store.load(folder).name, run_id), *choices]
     roles = [role for role in (*recorded.roles_on_disk(folder), "prompt_only") if role in COLUMNS]
@@ -141,10 +148,10 @@ def on_open(
         asked = gr.skip() if prompt and not where.get("prompt") else first
         gone: dict[str, Any] = {} if other in [value for _, value in others["choices"]] else {"value": ""}
         wishes = gr.update(**models), gr.update(**others, **gone)
-        return *menu, asked, *wishes, *(gr.skip() for _ in range(6)), *_measured(folder)
+        return *menu, asked, *wishes, *(gr.skip() for _ in range(7)), *_measured(folder)
     wishes = gr.update(**models, value=[role for role in SHOWN_FIRST if role in roles]), gr.update(**others, value="")
     answers = None, recorded_bars(folder, first), passage(folder), None, None, gr.update(visible=False)
-    return *menu, first, *wishes, *answers, *_measured(folder)
+    return *menu, first, *wishes, 1, *answers, *_measured(folder)
 
 
 def runs_to_compare(workspace: Path, where: Where) -> list[tuple[str, str]]:
@@ -197,29 +204,47 @@ def recorded_bars(folder: Path, prompt: str) -> dict[str, Any] | None:
 
 def complete(
     context: Context, where: Where, run: str | None, prompt: str, roles: list[str], other: str, tokens: float,
-    temperature: float, seed: float,
+    temperature: float, seed: float, strength: float = 1,
 ) -> tuple[Any, Any, str]:  # fmt: skip
     """Let all models go on with the prompt, and show what each would say next."""
     try:
         folder = _asked_of(context, where, run)
         beside = folder_of(context.workspace, other).name if other else ""
-        wishes = asking.Wishes(_checked(prompt), tuple(roles), beside, int(tokens), temperature, int(seed or 0))
+        wishes = asking.Wishes(
+            _checked(prompt), tuple(roles), beside, int(tokens), temperature, int(seed or 0), strength
+        )
+        check_strength(strength)
         check_wishes(wishes.tokens, wishes.temperature)
         columns = asking.columns_of(context.workspace, folder, wishes)
     except UnlearningError as error:
         return gr.skip(), gr.skip(), str(error)
     line = line_of(context.host)
-    nexts = line.ask(partial(asking.say_next, context.host, folder, prompt, ""), _key("next", folder, prompt))
+    say_next = partial(asking.say_next, context.host, folder, prompt, "", strength=strength)
+    nexts = line.ask(say_next, _key("next", folder, prompt, strength))
     job = line.ask(partial(asking.write, context.host, folder.name, wishes))  # takes longer, so it comes second
     value = {"job": job, "prompt": prompt, "columns": columns, "chance": temperature > 0}
-    return value, {"job": nexts, "context": prompt}, ""
+    return value, {"job": nexts, "context": prompt, "heading": _said_of(strength)}, ""
+
+
+def check_strength(strength: float) -> None:
+    """
+    Raises:
+        InputError: it is out of the slider's limits.
+    """
+    if not 0 <= strength <= STRONGEST:
+        raise InputError(f"The strength of forgetting is {strength:g}.", f"Give 0 to {STRONGEST}.")
+
+
+def _said_of(strength: float) -> str:
+    """What stands above an answer whose model after forgot more or less than it was trained to."""
+    return "" if strength == 1 else f"After: at strength {strength:g}. "
 
 
 def again(context: Context, where: Where, *asked: Any) -> tuple[Any, ...]:
     """The same with other dice."""
-    seed = int(asked[-1] or 0) + 1
-    run, prompt, roles, other, tokens, temperature, _ = asked
-    return seed, *complete(context, where, run, prompt, roles, other, tokens, temperature, seed)
+    run, prompt, roles, other, tokens, temperature, seed, strength = asked
+    seed = int(seed or 0) + 1
+    return seed, *complete(context, where, run, prompt, roles, other, tokens, temperature, seed, strength)
 
 
 def _from_elsewhere(context: Context) -> Any:
@@ -230,52 +255,58 @@ def _from_elsewhere(context: Context) -> Any:
 
     def going_on(
         where: Where, run: str | None, prompt: str, roles: list[str], other: str, tokens: float, temperature: float,
-        seed: float, event: gr.EventData,
+        seed: float, strength: float, event: gr.EventData,
     ) -> tuple[Any, ...]:  # fmt: skip
         longer = str(getattr(event, "context", "")) + str(getattr(event, "token", ""))
         wanted = longer or str(getattr(event, "prompt", prompt))
-        return wanted, *complete(context, where, run, wanted, roles, other, tokens, temperature, seed)
+        return wanted, *complete(context, where, run, wanted, roles, other, tokens, temperature, seed, strength)
 
     return going_on
 
 
-def _bind_strip(context: Context, run: gr.Dropdown, strip: gr.HTML, pinned: gr.HTML, scatter: gr.Plot) -> None:
+def _bind_strip(
+    context: Context, run: gr.Dropdown, strength: gr.Slider, strip: gr.HTML, pinned: gr.HTML, scatter: gr.Plot
+) -> None:
     """A clicked token shows what every role says there; a text that was read, its scatter."""
 
-    def pin_token(where: Where, shown: str | None, event: gr.EventData) -> Any:
-        return pin(context, where, shown, str(getattr(event, "context", "")), str(getattr(event, "token", "")))
+    def pin_token(where: Where, shown: str | None, strength: float, event: gr.EventData) -> Any:
+        before, word = str(getattr(event, "context", "")), str(getattr(event, "token", ""))
+        return pin(context, where, shown, before, word, strength)
 
     def plot_tokens(event: gr.EventData) -> Any:
         return tokens_plot(context, getattr(event, "job", None))
 
-    strip.pin(pin_token, [context.where, run], pinned, **QUIET)
+    strip.pin(pin_token, [context.where, run, strength], pinned, **QUIET)
     strip.measured(plot_tokens, None, scatter, **QUIET)
 
 
-def read_text(context: Context, where: Where, run: str | None, text: str) -> tuple[Any, None]:
+def read_text(context: Context, where: Where, run: str | None, text: str, strength: float = 1) -> tuple[Any, None]:
     """Measure every token of a text with both models."""
     try:
         folder = _asked_of(context, where, run)
         if not text.strip():
             raise InputError("There is no text to read.", "Type or paste some words.")
+        check_strength(strength)
     except UnlearningError as error:
         return {"error": error.message, "hint": error.hint}, None
     text = text[:LONGEST_TEXT]
-    read = partial(asking.read_text, context.host, folder, text)
-    return strip_value(context.host, read, _key("strip", folder, text), label="The text"), None
+    read = partial(asking.read_text, context.host, folder, text, strength=strength)
+    told = {"label": "The text", "heading": _said_of(strength)}
+    return strip_value(context.host, read, _key("strip", folder, text, strength), **told), None
 
 
-def pin(context: Context, where: Where, run: str | None, before: str, word: str) -> Any:
+def pin(context: Context, where: Where, run: str | None, before: str, word: str, strength: float = 1) -> Any:
     """What every role would say at the token that was clicked, and its probability over the steps."""
     if not before.strip():
         return {"error": "Nothing stands before the first token, so no model could see it coming.", "hint": ""}
     try:
         folder = _asked_of(context, where, run)
+        check_strength(strength)
     except UnlearningError as error:
         return {"error": error.message, "hint": error.hint}
-    ask = partial(asking.say_next, context.host, folder, before[-LONGEST_TEXT:], word)
-    job = line_of(context.host).ask(ask, _key("next", folder, before, word))
-    return {"job": job, "heading": "At ", "token": word, "context": before, "closable": True}
+    ask = partial(asking.say_next, context.host, folder, before[-LONGEST_TEXT:], word, strength=strength)
+    job = line_of(context.host).ask(ask, _key("next", folder, before, word, strength))
+    return {"job": job, "heading": f"{_said_of(strength)}At ", "token": word, "context": before, "closable": True}
 
 
 def tokens_plot(context: Context, job: Any) -> Any:
@@ -286,7 +317,7 @@ def tokens_plot(context: Context, job: Any) -> Any:
     return gr.update(value=plots.tokens_scatter(answer), visible=True)
 
 
-def _key(what: str, folder: Path, *asked: str) -> tuple[Any, ...]:
+def _key(what: str, folder: Path, *asked: str | float) -> tuple[Any, ...]:
     """Names a question for the line: the same answer only while the run's models are the same."""
     return (what, folder.name, roles_made(folder), *asked)
 
