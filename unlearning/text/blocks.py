@@ -75,12 +75,12 @@ def _reaches(text: str, start: int, tokenizer: Tokenizer, room: int, width: int)
         if len(offsets) > room or window == len(text):
             break
         width *= 2
-    reaches = [start + place for place in _places(offsets)] + ([window] if len(offsets) <= room else [])
+    reaches = [start + place for place in _places(offsets, room)] + ([window] if len(offsets) <= room else [])
     return reaches[: max(0, room) + 1]
 
 
-def _places(offsets: list[Span]) -> list[int]:
-    """Where 0, 1, 2 … of the tokens end, the last of them apart.
+def _places(offsets: list[Span], most: int) -> list[int]:
+    """Where 0, 1, 2 … `most` of the tokens end, the last of all tokens apart.
 
     Byte tokens all have the offsets of the character, or of the run of characters, that they spell: a
     part of them is taken to reach an equal part of the run, and nothing of a single character.
@@ -88,9 +88,12 @@ def _places(offsets: list[Span]) -> list[int]:
     places: list[int] = []
     before = 0
     for (first, end), group in groupby(offsets):
-        tokens = sum(1 for _ in group)
-        places.append(min(before, first))
-        places += [first + (end - first) * done // tokens for done in range(1, tokens)]
+        tokens = len(list(group))
+        places.append(before if before < first else first)
+        if tokens > 1:
+            places += [first + (end - first) * done // tokens for done in range(1, tokens)]
+        if len(places) > most:
+            break
         before = end
     return places
 
