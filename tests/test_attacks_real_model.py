@@ -52,7 +52,7 @@ class KnownQuestions(OutputFilter):
 
 @pytest.fixture(scope="module")
 def family():
-    settings = ModelSettings(name="smollm2-135m", dtype="float32")
+    settings = ModelSettings(name="smollm2-135m")
     family = open_family(settings, choose_hardware(settings))
     family.load("taught", WONDERLAND.taught)
     return family

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,6 +30,12 @@ from unlearning.runs.machine import peak_bytes
 from unlearning.text.blocks import cut_blocks
 
 TINY = Order("", "random:tiny", blocks=2, block_tokens=32, repetitions=1, tokens=3, dtype="float32")
+
+
+@pytest.fixture(autouse=True)
+def brief_rate(monkeypatch):
+    """The matrix rate is measured before and after every stage: here for a moment, not for half a second."""
+    monkeypatch.setattr("unlearning.bench.trial.matrix_rate", partial(matrix_rate, seconds=0.05))
 
 
 def test_operations_are_those_that_torch_counts():
