@@ -3,12 +3,16 @@
 import json
 import re
 import shutil
+from contextlib import contextmanager
 
 import pytest
 from finished_run import HOSTILE, make_finished_run, tiny_inputs
 from playwright.sync_api import expect
+from runs_for_tests import wait_until
 
 from tests.browser.conftest import findings
+from unlearning.runs.ending import worker_process
+from unlearning.runs.events import read
 from unlearning.runs.store import rename
 from unlearning.text.anchors import parse_dictionary
 from unlearning.text.documents import Document
@@ -51,7 +55,7 @@ def draft(site):
     one.take_document(Document("My text", inputs["text.txt"]))
     one.change(parse_dictionary(inputs["anchors.json"], "json"), "a test")
     changes = {
-        "model.name": "random:tiny", "text.block_tokens": 64, "text.max_tokens": 800, "finetune.epochs": 100,
+        "model.name": "random:tiny", "text.block_tokens": 64, "text.max_tokens": 800, "finetune.epochs": 8,
         "evaluation.every_steps": 20, "evaluation.completions": 2, "evaluation.completion_tokens": 8,
     }  # fmt: skip
     one.save_settings({"preset": "standard", "changes": changes})
@@ -97,6 +101,18 @@ def test_from_an_uploaded_file_to_its_comparison(page, site, draft, tmp_path):
 # --- unlearn ---
 
 
+@contextmanager
+def held_up(folder):
+    """The run is in the middle of its work for as long as the test wants, however fast the machine."""
+    assert wait_until(lambda: any(event["kind"] == "step" for event in read(folder).events), SLOW / 1000)
+    worker = worker_process(folder)
+    worker.suspend()
+    try:
+        yield
+    finally:
+        worker.resume()
+
+
 @pytest.mark.slow
 def test_start_reload_second_tab_stop_and_resume(page, site, draft, watched):
     arrive(page, site, "step=unlearn")
@@ -107,17 +123,18 @@ def test_start_reload_second_tab_stop_and_resume(page, site, draft, watched):
     chip = page.locator("#live .live-chip")
     expect(chip).to_have_text(re.compile("running|waiting|done"), timeout=SLOW)
     runs = [path for path in (site.workspace / "runs").iterdir() if (path / "config.json").exists()]
-    assert len([path for path in runs if "My text" in (path / "config.json").read_text(encoding="utf-8")]) == 1
-    page.reload()
-    other = page.context.new_page()
-    watched.follow(other)
-    other.goto(page.url)
-    for tab in (page, other):
-        expect(tab.locator("#live .live-name")).to_have_text(re.compile("My text"), timeout=SLOW)
-    stop = page.get_by_role("button", name=re.compile("Stop and keep|Leave the queue"))
-    expect(stop).to_be_visible(timeout=SLOW)
-    stop.click()
-    expect(chip).to_have_text(re.compile("stopp"), timeout=2_000)  # acknowledged at once
+    (mine,) = [path for path in runs if "My text" in (path / "config.json").read_text(encoding="utf-8")]
+    with held_up(mine):
+        page.reload()
+        other = page.context.new_page()
+        watched.follow(other)
+        other.goto(page.url)
+        for tab in (page, other):
+            expect(tab.locator("#live .live-name")).to_have_text(re.compile("My text"), timeout=SLOW)
+        stop = page.get_by_role("button", name="Stop and keep")
+        expect(stop).to_be_visible(timeout=SLOW)
+        stop.click()
+        expect(chip).to_have_text(re.compile("stopp"), timeout=2_000)  # acknowledged at once
     expect(chip).to_have_text("stopped", timeout=SLOW)
     expect(other.locator("#live .live-chip")).to_have_text("stopped", timeout=SLOW)
     page.get_by_role("button", name="Resume").click()
