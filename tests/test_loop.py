@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import tiny_gemma3, tiny_gpt2, tiny_llama
 from tokenizers_for_tests import byte_level_bpe
 
@@ -15,7 +16,7 @@ from unlearning.config import TrainSettings
 from unlearning.errors import LossNotFiniteError
 from unlearning.methods.examples import Example, next_token_example
 from unlearning.models.adapters import AdapterFamily
-from unlearning.models.attention import SHORT_TOKENS, attention_for_training
+from unlearning.models.attention import SHORT_TOKENS, WRITTEN_OUT, attend, attention_for_training
 from unlearning.training.checkpoints import newest_step
 from unlearning.training.loop import Term, _passes, blocks_of_step, count_steps, learning_rate, train
 
@@ -199,10 +200,19 @@ def test_attention_written_out_for_training_gives_the_same_gradients(make):
     for dtype in ("float32", "bfloat16"):  # only the second asks for it; the weights stay in float32
         model.zero_grad()
         with attention_for_training(model, dtype, 12):
-            assert model.config._attn_implementation == {"float32": "sdpa", "bfloat16": "eager"}[dtype]
+            assert model.config._attn_implementation == {"float32": "sdpa", "bfloat16": WRITTEN_OUT}[dtype]
             model(ids).logits.square().mean().backward()
         gradients.append([weight.grad.clone() for weight in model.parameters()])
     assert model.config._attn_implementation == "sdpa"
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
     with attention_for_training(model, "bfloat16", SHORT_TOKENS + 1):
         assert model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("key_heads", [1, 2, 6])
+def test_attention_written_out_is_torchs_own(key_heads):
+    query, key, value = torch.randn(2, 6, 5, 4), torch.randn(2, key_heads, 5, 4), torch.randn(2, key_heads, 5, 4)
+    mask = torch.zeros(2, 1, 5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), float("-inf"))
+    found, _ = attend(torch.nn.Identity(), query, key, value, mask, scaling=0.3)
+    wanted = F.scaled_dot_product_attention(query, key, value, mask, scale=0.3, enable_gqa=True)
+    torch.testing.assert_close(found, wanted.transpose(1, 2))

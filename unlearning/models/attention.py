@@ -48,7 +48,7 @@ def attend(
     """softmax(q·kᵀ·scaling + mask)·v, as a model of transformers calls it; where it may call torch's fused one.
 
     The query heads that share a key head are one taller matrix, so that no key is copied, and the probabilities stay
-    in the model's own type: transformers' own products keep them in float32 too, twice the memory for the backward pass.
+    in the model's own type: transformers' own products keep them in float32 too for the backward pass.
 
     Args:
         module: The layer; its mode switches dropout.
