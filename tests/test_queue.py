@@ -1,15 +1,15 @@
-"""The queue: first come first served, with expected starts, whatever the clock says."""
+"""The queue: first come first served, owners in turn, with expected starts, whatever the clock says."""
 
 import math
 import time
 
 import pytest
-from runs_for_tests import make_run, workspace  # noqa: F401
+from runs_for_tests import make_run, wait_for, workspace  # noqa: F401
 
 from unlearning.errors import RunBusyError, RunError
-from unlearning.runs import queue, store
+from unlearning.runs import queue, scheduler, store
 from unlearning.runs.durable import write_json
-from unlearning.runs.events import EventWriter
+from unlearning.runs.events import EventWriter, read
 from unlearning.runs.locks import WORKER_LOCK, take
 from unlearning.runs.machine import slot_environment, suits
 from unlearning.runs.progress import expected_left
@@ -34,6 +34,51 @@ def test_first_come_first_served_even_if_the_clock_was_set_back(workspace, monke
     queue.request_stop(order[1])
     queue.enqueue(order[1])  # who leaves and comes back queues at the end
     assert queue.waiting(workspace) == [order[0], *order[2:], order[1]]
+
+
+def owned(workspace, owner):
+    budget = {"seconds": 10.0, "stages": {"finetune": {"seconds": 10.0}}}
+    return make_run(workspace, {"steps": 2}, extra={"owner": owner, "budget": budget})
+
+
+def test_people_take_turns_and_nobody_waits_for_all_runs_of_another(workspace):
+    many = [owned(workspace, "ann") for _ in range(4)]
+    ben, cleo = [owned(workspace, "ben") for _ in range(2)], owned(workspace, "cleo")
+    for folder in (*many, *ben, cleo):
+        queue.enqueue(folder)
+    order = [many[0], ben[0], cleo, many[1], ben[1], many[2], many[3]]
+    assert queue.waiting(workspace) == order
+    found = queue.places(workspace)
+    assert [(place.folder, place.position, place.starts_in_s) for place in found] == [
+        (folder, place + 1, 10.0 * place) for place, folder in enumerate(order)
+    ]
+    for folder in order[:4]:  # they are served; who comes now joins the turn that is reached, behind those in it
+        (folder / "queued").unlink()
+    dora = owned(workspace, "dora")
+    queue.enqueue(dora)
+    assert queue.waiting(workspace) == [ben[1], dora, many[2], many[3]]
+    again = owned(workspace, "dora")
+    queue.enqueue(again)
+    assert queue.waiting(workspace) == [ben[1], dora, many[2], again, many[3]]
+
+
+def test_the_scheduler_serves_people_in_turn(workspace):
+    ann, ben = [owned(workspace, "ann") for _ in range(3)], owned(workspace, "ben")
+    for folder in (*ann, ben):
+        queue.enqueue(folder)
+    scheduler.ensure(workspace)
+    wait_for(ann[-1], State.SUCCEEDED)
+    began = {folder: read(folder).events[0]["time"] for folder in (*ann, ben)}
+    assert sorted(began, key=began.__getitem__) == [ann[0], ben, *ann[1:]]
+
+
+def test_an_imported_run_is_queued_as_that_of_its_new_owner(workspace):
+    first, other = (owned(workspace, "ann") for _ in range(2))
+    write_json(other / "meta.json", {"owner": "ben"})
+    line = [make_run(workspace) for _ in range(2)]  # of the command line
+    for folder in (first, *line, other):
+        queue.enqueue(folder)
+    assert queue.waiting(workspace) == [first, line[0], other, line[1]]
 
 
 def test_positions_and_expected_starts(workspace):

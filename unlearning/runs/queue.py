@@ -2,6 +2,10 @@
 
 A run waits while its folder holds the file `queued` with its ticket. Tickets are drawn under the workspace's
 lock and order the queue; times of day do not, because a clock can be set back.
+
+First come, first served, and people take turns: each run has a turn, one more than the one before it of the same
+owner, and everybody's first turn comes before anybody's second. Who queues ten runs lets others in between; who comes
+later joins the turn that the queue has reached. Everything from the command line has one owner.
 """
 
 from __future__ import annotations
@@ -127,7 +131,7 @@ def unfinished(workspace: Path) -> list[Path]:
 def waiting(workspace: Path) -> list[Path]:
     """Runs that wait, the next one first."""
     found = [folder for folder in unfinished(workspace) if (folder / "queued").exists()]
-    return sorted((f for f in found if not held(f / WORKER_LOCK)), key=lambda folder: (_ticket(folder), folder.name))
+    return sorted((f for f in found if not held(f / WORKER_LOCK)), key=lambda folder: (*_turn(folder), folder.name))
 
 
 def working(workspace: Path) -> list[Path]:
@@ -186,10 +190,25 @@ def workspace_of(folder: Path) -> Path:
 def _join(workspace: Path, folder: Path) -> None:
     for file in ("cancel", "failed", "exit.json", "result.json", "summary.json"):
         remove_file(folder / file)
-    last = max((_ticket(other) for other in waiting(workspace)), default=0)
-    write_json(folder / "queued", {"ticket": last + 1})
+    owner, others = owner_of(folder), waiting(workspace)
+    reached = min((_turn(other)[0] for other in others), default=0)
+    mine = [_turn(other)[0] + 1 for other in others if owner_of(other) == owner]
+    ticket = 1 + max((_turn(other)[1] for other in others), default=0)
+    write_json(folder / "queued", {"turn": max([reached, *mine]), "ticket": ticket})
 
 
-def _ticket(folder: Path) -> int:
-    ticket = read_json_or_empty(folder / "queued").get("ticket", 0)
-    return ticket if isinstance(ticket, int) else 0
+def owner_of(folder: Path) -> str:
+    """Whose run it is, as a name that gives nobody away; "" for everybody's: those of the command line.
+
+    An imported run belongs to whoever imported it (its meta.json says so), whoever made it elsewhere.
+    """
+    owner = read_json_or_empty(folder / "meta.json").get("owner", "?")
+    owner = read_json_or_empty(folder / "config.json").get("owner") if owner == "?" else owner
+    return str(owner or "")
+
+
+def _turn(folder: Path) -> tuple[int, int]:
+    """The turn in which a waiting run is served, and its ticket within it."""
+    found = read_json_or_empty(folder / "queued")
+    turn, ticket = (found.get(name, 0) for name in ("turn", "ticket"))
+    return turn if isinstance(turn, int) else 0, ticket if isinstance(ticket, int) else 0

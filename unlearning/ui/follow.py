@@ -52,12 +52,8 @@ def owner_of(draft: Any) -> str:
 
 
 def is_mine(folder: Path, draft: Any) -> bool:
-    """Whether somebody with this draft may stop, change or delete the run. Runs of the command line are everybody's.
-
-    An imported run belongs to whoever imported it (its meta.json says so), whoever made it elsewhere.
-    """
-    owner = read_json_or_empty(folder / "meta.json").get("owner", "?")
-    owner = read_json_or_empty(folder / "config.json").get("owner") if owner == "?" else owner
+    """Whether somebody with this draft may stop, change or delete the run. Runs of the command line are everybody's."""
+    owner = queue.owner_of(folder)
     return not owner or owner == owner_of(draft)
 
 
