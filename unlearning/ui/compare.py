@@ -92,8 +92,8 @@ def _prompt_fields() -> tuple[gr.Textbox, list[Any], gr.Slider, gr.Button]:
     )
     strength = gr.Slider(
         0, STRONGEST, value=1, step=0.05, label="Strength of forgetting", elem_id="strength",
-        info="1: the model after, as it was made. 0: what training changed is taken away, and the model before is "
-        "back. 1.5: half as far again as training went. (Exactly: weights before + strength × their change.)",
+        info="0: the model before is back. 1: the model after, as trained. 1.5: half as far again. "
+        "(Weights before + strength × their change.)",
     )  # fmt: skip
     with gr.Accordion("Length, chance, another run", open=False, elem_id="compare-more"), gr.Row():
         other = gr.Dropdown(
