@@ -14,7 +14,7 @@ from runs_for_tests import processes_of, wait_until
 
 ROOT = Path(__file__).parents[1]
 FEWER = [
-    "--text-max-tokens", "2048", "--reinforce-epochs", "2", "--finetune-epochs", "3",
+    "--text-max-tokens", "1024", "--reinforce-epochs", "2", "--finetune-epochs", "3",
     "--evaluation-completions", "6", "--evaluation-completion-tokens", "20", "--no-budget",
 ]  # fmt: skip
 ROLES = ["never_taught", "baseline", "reinforced", "unlearned"]

@@ -309,13 +309,13 @@ def alive(process):
 @pytest.mark.slow
 def test_fifty_queued_runs_with_stops_and_kills_in_between(workspace):
     rng = random.Random(11)
-    folders = [make_run(workspace, {"steps": 6, "sleep": 0.02, "every": 2}) for _ in range(50)]
+    folders = [make_run(workspace, {"steps": 6, "sleep": 0.005, "every": 2}) for _ in range(50)]
     for folder in folders:
         scheduler.start(folder)
     disturbed = {"stopped": set(), "killed": set(), "scheduler": set()}
     end = time.monotonic() + 400
     while not all(store.state(folder) is State.SUCCEEDED for folder in folders) and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(0.05)
         disturb(workspace, folders, rng, disturbed)
         for folder in folders:  # what a person does who finds a run that did not end
             if store.state(folder) in (State.CANCELLED, State.INTERRUPTED):
@@ -352,13 +352,13 @@ def not_as_alone(folder):
 def disturb(workspace, folders, rng, disturbed):
     dice = rng.random()
     busy = [folder for folder in folders if store.state(folder) is State.RUNNING]
-    if dice < 0.03 and busy and len(disturbed["stopped"]) < 8:
+    if dice < 0.06 and busy and len(disturbed["stopped"]) < 6:
         scheduler.stop(busy[0])
         disturbed["stopped"].add(busy[0])
-    elif dice < 0.06 and len(disturbed["killed"]) < 8 and busy and (worker := worker_process(busy[0])):
+    elif dice < 0.12 and len(disturbed["killed"]) < 6 and busy and (worker := worker_process(busy[0])):
         worker.kill()
         disturbed["killed"].add(busy[0])
-    elif dice < 0.07 and len(disturbed["scheduler"]) < 8:
+    elif dice < 0.14 and len(disturbed["scheduler"]) < 6:
         serving = processes_of(workspace, "unlearning.runs.scheduler")[:1]
         if not serving:
             return
