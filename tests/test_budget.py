@@ -1,6 +1,12 @@
 """The budget before a run: arithmetic by hand, and a real calibration of the tiny model."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from runs_for_tests import workspace  # noqa: F401
@@ -120,6 +126,61 @@ def test_a_real_calibration_is_made_once_and_kept(workspace):
     longer = speeds.budget(workspace, settings, inputs | {"text.txt": inputs["text.txt"] * 4}, measure=False)
     assert longer.stages["reinforce"].tokens == pytest.approx(4 * first.stages["reinforce"].tokens, rel=0.02)
     assert (workspace / "speeds.json").read_bytes() == kept
+
+
+TINY = make_settings(changes=PLAIN | {"model.name": "random:tiny", "text.block_tokens": 64})
+TEXT = {"text.txt": "The heron told the miller what the river said. " * 50}
+
+
+def keep(workspace, **told):
+    """A measure of before, in the workspace."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    (workspace / "speeds.json").write_text(json.dumps({speeds._key(TINY): asdict(ROUND) | told}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("told", "doubtful", "again"),
+    [
+        ({"waited": 0.06, "when": 0.0}, False, False),  # measured on a quiet machine: once is enough
+        ({"waited": 0.5, "when": -60.0}, True, False),
+        ({"waited": 0.5, "when": -700.0}, True, True),
+        ({"waited": 0.5, "when": 3600.0}, True, True),  # the clock was set back
+        ({}, True, True),  # by a version that did not look how busy the machine was
+    ],
+)
+def test_a_measure_of_a_busy_machine_is_doubtful_and_taken_again(workspace, told, doubtful, again):
+    keep(workspace, **told | ({"when": time.time() + told["when"]} if told else {}))
+    assert speeds.doubtful(workspace, TINY) is doubtful and speeds.worth_measuring(workspace, TINY) is again
+    assert speeds.known_speeds(workspace, TINY) == ROUND  # better than none
+    assert speeds.budget(workspace, TINY, TEXT, measure=False).seconds > 0
+    assert speeds.worth_measuring(workspace, TINY.model_copy(update={"text": make_settings().text}))  # never measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [True, False])
+def test_of_doubtful_measures_the_fastest_stays_until_there_is_a_sound_one(workspace, monkeypatch, busy):
+    monkeypatch.setattr(speeds, "BUSY", -1.0 if busy else 2.0)
+    keep(workspace, waited=3.0, when=0.0, train_tokens_per_s=1e9)
+    speeds.budget(workspace, TINY, TEXT)
+    entry = json.loads((workspace / "speeds.json").read_text(encoding="utf-8"))[speeds._key(TINY)]
+    assert (entry["train_tokens_per_s"] == 1e9) is busy and (entry["waited"] < 1) is not busy
+    assert time.time() - entry["when"] < 60 and not speeds.worth_measuring(workspace, TINY)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not tell how long threads wait")
+def test_a_busy_machine_is_noticed():
+    core = {min(os.sched_getaffinity(0))}
+    pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, core), "cwd": Path(__file__).parents[1]}
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"], **pinned) for _ in range(3)]
+    look = "from unlearning.training.calibration import waited_share; print(waited_share())"
+    try:
+        found = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=240, **pinned)
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+    assert 2 * speeds.BUSY < float(found.stdout) < 1, found.stderr[-500:]
 
 
 @pytest.mark.slow

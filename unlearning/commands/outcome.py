@@ -30,7 +30,7 @@ def new_run(settings: Settings, inputs: Inputs, name: str, title: str, scenario:
         scenario: Name of the scenario, if it is one.
         measure: Whether to measure this machine where it is not known how long the run will take.
     """
-    from unlearning.runs.speeds import budget
+    from unlearning.runs.speeds import DOUBTFUL, budget, doubtful
     from unlearning.runs.store import create, workspace_folder
 
     with working("Measuring this machine, once for each model and block length …"):
@@ -40,6 +40,8 @@ def new_run(settings: Settings, inputs: Inputs, name: str, title: str, scenario:
         extra["budget"] = expected.dump()
         time, memory, disk = minutes(expected.seconds), gigabytes(expected.peak_bytes), gigabytes(expected.disk_bytes)
         say(f"Expected to take {time}, {expected.steps} steps, {memory} of memory, {disk} on disk.")
+        if doubtful(workspace_folder(), settings):
+            say(DOUBTFUL)
     return create(workspace_folder(), settings, inputs, name=name, title=title, extra=extra)
 
 

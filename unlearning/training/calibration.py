@@ -2,7 +2,7 @@
 
 Every figure comes from the functions that a run uses, on blocks of the run's length: about ten seconds on two cores
 for the default model. `python -m unlearning.training.calibration FILE` reads its order from standard input and writes
-the figures, or what went wrong, to FILE (see `unlearning.runs.speeds`).
+the figures, or what went wrong, to FILE (see `unlearning.runs.speeds`); with them, how busy the machine was otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
@@ -166,6 +166,19 @@ def _process_age_s() -> float:
     return time.time() - psutil.Process().create_time()
 
 
+def waited_share() -> float:
+    """How much of the time that this process's threads were ready to compute, they stood behind other programs'.
+
+    Near 0 on a quiet machine, 1/2 where one other program wants the same core. 0 where the system does not tell.
+    """
+    ran = waited = 0
+    for file in Path("/proc/self/task").glob("*/schedstat"):  # Linux: nanoseconds at work, nanoseconds ready
+        with suppress(OSError, ValueError):
+            own = [int(number) for number in file.read_text().split()[:2]]
+            ran, waited = ran + own[0], waited + own[1]
+    return waited / (ran + waited) if ran + waited else 0.0
+
+
 def _seconds(act: Callable[[], object]) -> float:
     began = time.perf_counter()
     act()
@@ -177,7 +190,8 @@ def main() -> int:
     machine.limit_kernel_caches()
     answer, order = Path(sys.argv[1]), json.load(sys.stdin)
     try:
-        write_json(answer, asdict(calibrate(Settings.model_validate(order["settings"]), order["sample"])))
+        speeds = calibrate(Settings.model_validate(order["settings"]), order["sample"])
+        write_json(answer, asdict(speeds) | {"waited": waited_share()})
     except Exception as error:
         told = explain(error, order["settings"])
         write_json(answer, told | {"model": isinstance(error, ModelError)})

@@ -6,13 +6,14 @@ models that the page looks at.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning.config import Settings
 from unlearning.models.catalogue import CATALOGUE
 from unlearning.runs.budget import Budget, gigabytes
-from unlearning.runs.speeds import budget
+from unlearning.runs.speeds import AGAIN_S, DOUBTFUL, budget, doubtful, worth_measuring
 from unlearning.ui.jobs import Job, Jobs
 from unlearning.ui.knowing import is_here
 from unlearning.ui.pages import component
@@ -40,8 +41,8 @@ def expected_of(workspace: Path, draft: Draft, settings: Settings) -> dict[str, 
         return {"lines": []}
     inputs = draft.inputs(settings)
     known = budget(workspace, settings, inputs, measure=False)
-    if known is not None:
-        return {"lines": in_words(known)}
+    if known is not None and not worth_measuring(workspace, settings):
+        return {"lines": in_words(known, doubtful(workspace, settings))}
     if not is_here(settings.model.name):
         entry = CATALOGUE.get(settings.model.name)
         size = f" ({entry.download_mb} MB, once)" if entry else ""
@@ -50,15 +51,17 @@ def expected_of(workspace: Path, draft: Draft, settings: Settings) -> dict[str, 
     def measure(job: Job) -> dict[str, Any]:
         job.say(message="Measuring this machine, once for each model …")
         found = budget(workspace, settings, inputs, measure=True)
-        return {"lines": in_words(found) if found is not None else []}
+        return {"lines": in_words(found, doubtful(workspace, settings)) if found is not None else []}
 
-    return {"job": _measuring.ask(measure, ("budget", settings.model_dump_json(), hash(draft.text)))}
+    now = time.monotonic() // AGAIN_S  # an answer of long ago is no measure of the machine as it is
+    return {"job": _measuring.ask(measure, ("budget", settings.model_dump_json(), hash(draft.text), now))}
 
 
-def in_words(expected: Budget) -> list[str]:
-    """What a run is expected to take, in words."""
+def in_words(expected: Budget, doubtful: bool = False) -> list[str]:
+    """What a run is expected to take, in words; `doubtful` where the machine was busy when it was measured."""
     steps, memory, disk = expected.steps, gigabytes(expected.peak_bytes), gigabytes(expected.disk_bytes)
-    return [f"About {duration(expected.seconds)} on this machine: {steps} steps, {memory} of memory, {disk} of disk."]
+    takes = f"About {duration(expected.seconds)} on this machine: {steps} steps, {memory} of memory, {disk} of disk."
+    return [takes, DOUBTFUL] if doubtful else [takes]
 
 
 def duration(seconds: float) -> str:
