@@ -8,12 +8,15 @@ import math
 import pytest
 from evaluation_for_tests import HOSTILE, QUESTIONS, ROLES, example, make_evaluation
 from finished_run import DRAFT
+from tokenizers_for_tests import byte_level_bpe
 from ui_for_tests import make_context
 
 from unlearning.config import make_settings
-from unlearning.errors import RunError, RunNotFoundError, SettingsError
-from unlearning.runs import store
+from unlearning.errors import ModelError, RunError, RunNotFoundError, SettingsError
+from unlearning.evaluation import suites
+from unlearning.runs import queue, store
 from unlearning.runs.events import EventWriter
+from unlearning.text.prompts import Probe, load_completions, load_probes, save_probes
 from unlearning.ui import probing, probing_many, probing_runs
 from unlearning.ui.follow import owner_of
 from unlearning.ui.probing_files import make_file, safe
@@ -285,6 +288,85 @@ def test_an_evaluation_without_a_result_is_refused_in_words(tmp_path):
 def test_no_other_suite_can_be_started(finished, suite):
     with pytest.raises(RunError, match="no suite"):
         probing_runs.start_evaluation(finished.parents[1], finished.name, suite, DRAFT)
+
+
+# --- own prompts, a further model ---
+
+
+@pytest.fixture
+def tiny(finished, monkeypatch):
+    """The finished run, of a model that is on every machine; evaluations of it are queued and nobody works on them."""
+    monkeypatch.setattr(probing_runs.scheduler, "start", queue.enqueue)
+    config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
+    config["settings"]["model"]["name"] = "random:tiny"
+    (finished / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    probes = [Probe("The March", (" Hare",)), Probe("The capital of France is", (" Paris",), "control")]
+    save_probes(probes, finished / "probes.json")
+    (finished / "anchors.json").write_text("[]", encoding="utf-8")
+    return finished
+
+
+def begun(tiny, *own):
+    return probing_runs.start_evaluation(tiny.parents[1], tiny.name, "quick", DRAFT, *own)
+
+
+def test_own_prompts_stand_in_place_of_the_runs_and_its_controls_stay(tiny):
+    folder = tiny.parent / begun(tiny, "", f"The Mad -> Hatter\n{HOSTILE} said → no", "Once upon\n\n Off with her ")
+    probes = load_probes(folder / "probes.json")
+    assert [(probe.prompt, probe.targets, probe.kind) for probe in probes] == [
+        ("The Mad", (" Hatter",), "probe"), (f"{HOSTILE} said", (" no",), "probe"),
+        ("The capital of France is", (" Paris",), "control"),
+    ]  # fmt: skip
+    assert [one.prompt for one in load_completions(folder / "completions.json")] == ["Once upon", "Off with her"]
+    told = probing_runs.facts(store.load(folder))
+    assert told["own"] and told["name"].endswith("own prompts")
+    plain = tiny.parent / begun(tiny)
+    assert [probe.prompt for probe in load_probes(plain / "probes.json")] == ["The March", "The capital of France is"]
+
+
+def test_the_same_evaluation_is_begun_once_and_another_beside_it(tiny):
+    asked = [("", "", ""), ("random:tiny", "", ""), ("", "The Mad -> Hatter", ""), ("", "", "Once upon")]
+    first = [begun(tiny, *own) for own in asked]
+    assert len(set(first)) == len(asked) and [begun(tiny, *own) for own in asked] == first
+    other = store.load(tiny.parent / first[1])
+    assert other.config["other"] == "random:tiny" and probing_runs.facts(other)["name"].endswith("random:tiny")
+
+
+def test_of_two_evaluations_the_one_with_the_usual_prompts_is_compared_with_other_runs():
+    usual, own = (
+        {"state": "succeeded", "suite": "quick", "done": True, "id": own, "own": own} for own in (False, True)
+    )
+    assert probing_runs.shown_first([own, usual], None) is usual
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (("", "The Mad Hatter", ""), "Line 1 of the own prompts, “The Mad Hatter”, needs"),
+        (("", "The Mad → Hatter\n" * 41, ""), "There are 41 own prompts."),
+        (("", "", "Once\n" * 21), "There are 21 own beginnings."),
+        (("", "", "x" * 2001), "Own beginning 1 has 2001 characters."),
+        (("", "", "\ud800"), "Entry 1 of the own beginnings"),
+        (("/etc", "", ""), "There is no model '/etc'."),
+        (("..", "", ""), "There is no model '..'."),
+        (("tests", "", ""), "There is no model 'tests'."),
+        ((HOSTILE, "", ""), "is not the name of a model."),
+        (("random:huge", "", ""), "There is no model shape 'huge'."),
+    ],
+)
+def test_what_the_fields_cannot_take_is_said_beside_them_and_nothing_is_begun(tiny, own, said):
+    context, where = make_context(tiny.parents[1]), {"step": "probe", "draft": DRAFT, "run": tiny.name}
+    assert said in probing.check(context, where, tiny.name, *own)
+    assert said in probing.begin(context, where, tiny.name, "quick", *own)[1]
+    assert probing_runs.evaluations_of(tiny.parents[1], tiny.name) == []
+    assert probing.check(context, where, tiny.name, "random:tiny", "The Mad → Hatter", "Once") == ""
+
+
+def test_a_model_of_another_family_is_refused_before_it_is_queued(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    byte_level_bpe().save_pretrained(folder)
+    with pytest.raises(ModelError, match=f"another vocabulary than the models of run {tiny.name}"):
+        suites.create_evaluation(tiny.parents[1], tiny, other=str(folder))
 
 
 # --- following ---

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearning.errors import RunError, SettingsError
+from unlearning.errors import ModelError, RunError, SettingsError
 from unlearning.runs import speeds, store
 from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.record import read_config, read_settings
@@ -161,9 +161,12 @@ def create_evaluation(
     Raises:
         SettingsError: no such suite or input.
         RunError: the run is an evaluation itself, is at work, or has made nothing yet.
+        ModelNotFoundError, ModelError: see `check_other`.
     """
     config, settings = read_config(of), read_settings(of)
     check_evaluable(of)
+    if other:
+        check_other(of, other)
     columns = list(SUITES[suite].columns if suite in SUITES and columns is None else columns or ())
     own = {file: of / file for file in INPUTS if (of / file).exists() and file not in MADE_WITHOUT}
     given: dict[str, str | bytes | Path] = questions_of(of) | own | dict(inputs or {})
@@ -190,6 +193,29 @@ def check_evaluable(of: Path) -> None:
         raise RunError(f"Run {of.name} is an evaluation itself.", f"Evaluate run {read_config(of).get('of')} again.")
     if (now := store.state(of)) in store.BUSY:
         raise RunError(f"Run {of.name} is still {now}.", "Evaluate it when it has ended, or stop it first.")
+
+
+def check_other(of: Path, name: str) -> None:
+    """Refuse a further model that is not of the family of a run's, as far as both are on this machine.
+
+    Raises:
+        ModelNotFoundError, ModelError: there is no such model, it cannot be read, or it has other tokens.
+    """
+    from unlearning.models.loading import tokenizer_here
+
+    own, other = (tokenizer_here(each) for each in (read_settings(of).model.name, name))
+    if own is not None and other is not None:
+        check_vocabulary(name, other, own, of.name)
+
+
+def check_vocabulary(name: str, other: Any, own: Any, run: str) -> None:
+    """
+    Raises:
+        ModelError: the tokenizers of the further model and of the run have different tokens.
+    """
+    if other.get_vocab() != own.get_vocab():
+        message = f"{name} has another vocabulary than the models of run {run}."
+        raise ModelError(message, "Name one of the same family.")
 
 
 def expected_seconds(of: Path, suite: str) -> float | None:

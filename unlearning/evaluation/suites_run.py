@@ -20,12 +20,22 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.config import EvaluationSettings
-from unlearning.errors import ModelError, RunNotFoundError
+from unlearning.errors import RunNotFoundError
 from unlearning.evaluation.divergence import measure_divergence
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_prompts, measure_texts, spread, summarise
 from unlearning.evaluation.passages import cut_passage, measure_passages
 from unlearning.evaluation.questions import Question, ask_questions, load_questions
-from unlearning.evaluation.suites import FORMAT, NEIGHBOURS, QUESTIONS, RESULT, Effort, attacks, effort, plan
+from unlearning.evaluation.suites import (
+    FORMAT,
+    NEIGHBOURS,
+    QUESTIONS,
+    RESULT,
+    Effort,
+    attacks,
+    check_vocabulary,
+    effort,
+    plan,
+)
 from unlearning.runs.durable import read_json_or_empty, write_json
 from unlearning.runs.record import read_config, read_settings
 
@@ -90,10 +100,7 @@ class Asking:
             return None
         settings = self.work.settings.model.model_copy(update={"name": name, "mode": "lora"})
         family = open_family(settings, self.work.hardware, self.report)
-        if family.tokenizer.get_vocab() != self.work.family.tokenizer.get_vocab():
-            raise ModelError(
-                f"{name} has another vocabulary than the models of run {self.of.name}.", "Name one of the same family."
-            )
+        check_vocabulary(name, family.tokenizer, self.work.family.tokenizer, self.of.name)
         return family
 
     @cached_property

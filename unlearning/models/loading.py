@@ -96,6 +96,18 @@ def find_folder(name: str) -> Path | None:
     return hub.cached(name) if kind == "hub" else None
 
 
+def tokenizer_here(name: str) -> PreTrainedTokenizerFast | None:
+    """The tokenizer of a model whose files are on this machine; None where they are not. No network.
+
+    Raises:
+        ModelNotFoundError, ModelError: as `load`.
+    """
+    if kind_of(name) == "random":
+        return _random_tokenizer(name)
+    folder = find_folder(name)
+    return read_tokenizer(folder) if folder else None
+
+
 def _locate(name: str, kind: Kind, accept_licence: bool, report: Callable[..., None] | None) -> Path:
     if kind == "catalogue":
         return fetch(name, accept_licence, report)

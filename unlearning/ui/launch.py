@@ -136,16 +136,23 @@ def write_lines(probes: Sequence[Probe]) -> str:
     return "\n".join(f"{_one_line(probe.prompt)} → {_one_line(probe.targets[0]).strip()}" for probe in probes)
 
 
-def read_lines(lines: str, kind: str) -> list[Probe]:
+def read_lines(lines: str, kind: str, called: str = "") -> list[Probe]:
     """Probes from lines as `write_lines` gives them.
+
+    Args:
+        lines: One a line.
+        kind: "probe" or "control".
+        called: What a line is called in an error; empty: as on the Unlearn screen.
 
     Raises:
         PromptError: naming the line that cannot be understood.
     """
     rows = [(number, line.strip()) for number, line in enumerate(lines.splitlines(), 1) if line.strip()]
     if len(rows) > MOST_WATCHED:
-        raise PromptError(f"There are {len(rows)} {kind}s to watch.", f"Watch at most {MOST_WATCHED}.")
-    return [_read_line(number, line, kind) for number, line in rows]
+        what = f"{called}s" if called else f"{kind}s to watch"
+        raise PromptError(f"There are {len(rows)} {what}.", f"Give at most {MOST_WATCHED}.")
+    called = called or ("control prompt" if kind == "control" else "watched prompt")
+    return [_read_line(number, line, kind, called) for number, line in rows]
 
 
 def read_watched(watched: str, controls: str) -> list[Probe]:
@@ -163,16 +170,15 @@ def read_watched(watched: str, controls: str) -> list[Probe]:
     return [*own, *flat]
 
 
-def _read_line(number: int, line: str, kind: str) -> Probe:
+def _read_line(number: int, line: str, kind: str, called: str) -> Probe:
     parts = ARROW.split(line)
-    words = "control prompt" if kind == "control" else "watched prompt"
     if len(parts) != 2 or not all(parts):
         raise PromptError(
-            f"Line {number} of the {words}s, “{line[:60]}”, needs a beginning, one arrow and a word.",
+            f"Line {number} of the {called}s, “{line[:60]}”, needs a beginning, one arrow and a word.",
             "Write it as: The Cheshire → Cat",
         )
     if len(line) > LONGEST_PROMPT:
-        raise PromptError(f"Line {number} of the {words}s has {len(line)} characters.", "Shorten it.")
+        raise PromptError(f"Line {number} of the {called}s has {len(line)} characters.", "Shorten it.")
     return Probe(parts[0], (f" {parts[1]}",), kind)
 
 

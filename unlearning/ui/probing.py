@@ -11,7 +11,7 @@ import gradio as gr
 from unlearning.errors import UnlearningError
 from unlearning.runs import store
 from unlearning.ui import follow as following
-from unlearning.ui import probing_many, probing_runs
+from unlearning.ui import probing_many, probing_own, probing_runs
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.expected import duration
 from unlearning.ui.follow import folder_of
@@ -33,6 +33,7 @@ def build(context: Context) -> Screen:
             run = gr.Dropdown([], label="Run", elem_id="probe-run", allow_custom_value=True, scale=3, min_width=260)
             suite = gr.Radio(SUITES, value="quick", label="How thoroughly", elem_id="probe-suite", scale=4)
             start = gr.Button("Start evaluation", variant="primary", elem_id="probe-start", scale=0, min_width=170)
+        own = probing_own.draw()
         expected = words("{{#if value}}<p class='hint'>{{value}}</p>{{/if}}", value="", elem_id="probe-expected")
         refused = field_note("probe-note")
         live = component("probinglive", server_functions=_live_functions(context), elem_id="probe-live")
@@ -41,9 +42,11 @@ def build(context: Context) -> Screen:
     outputs = [nothing, all_of_it, run, expected, refused, live, shown, many]
     arrive = partial(on_open, context)
     start.click(
-        partial(begin, context), [context.where, run, suite], [context.where, refused],
+        partial(begin, context), [context.where, run, suite, *own], [context.where, refused],
         show_progress="minimal", show_progress_on=[start], api_visibility="private",
     )  # fmt: skip
+    typed = [own[0].input, *(field.blur for field in own[1:])]
+    gr.on(typed, partial(check, context), [context.where, run, *own], refused, trigger_mode="always_last", **QUIET)
     suite.change(partial(expect, context), [context.where, run, suite], expected, **QUIET)
     run.input(partial(choose, context), [context.where, run], context.where, **QUIET)
     live.ended(arrive, [context.where, suite], outputs, **QUIET)
@@ -153,10 +156,24 @@ def expect(context: Context, where: Where, run: str | None, suite: str) -> str:
     return f"About {duration(seconds)} on this machine." if seconds else ""
 
 
-def begin(context: Context, where: Where, run: str | None, suite: str) -> tuple[Any, str]:
-    """Start the evaluation and go to it; or say beside the button why not."""
+def check(context: Context, where: Where, run: str | None, other: str, probes: str, beginnings: str) -> str:
+    """What cannot be used of the fields that were filled in, in words."""
     try:
-        evaluation = probing_runs.start_evaluation(context.workspace, run, suite, where.get("draft"))
+        folder = folder_of(context.workspace, run or where.get("run"))
+        probing_own.inputs_of(folder, probes, beginnings)
+        probing_own.model_of(other, folder)
+    except UnlearningError as error:
+        return str(error)
+    return ""
+
+
+def begin(
+    context: Context, where: Where, run: str | None, suite: str, other: str = "", probes: str = "", beginnings: str = ""
+) -> tuple[Any, str]:
+    """Start the evaluation and go to it; or say beside the button why not."""
+    draft = where.get("draft")
+    try:
+        evaluation = probing_runs.start_evaluation(context.workspace, run, suite, draft, other, probes, beginnings)
     except UnlearningError as error:
         return gr.skip(), str(error)
     return go(where, "probe", run=run, evaluation=evaluation), ""

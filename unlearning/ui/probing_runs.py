@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,8 @@ from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.events import Event, read, timeline
 from unlearning.runs.progress import expected_stages, progress_of
 from unlearning.runs.store import ACTIVE, State
-from unlearning.ui.follow import error_of, folder_of, is_mine, owner_of
+from unlearning.ui import probing_own
+from unlearning.ui.follow import error_of, folder_of, is_mine, owner_of, public_model
 
 KIND = "evaluation"
 RESULT = "evaluation.json"
@@ -41,13 +44,15 @@ def evaluations_of(workspace: Path, run_id: str) -> list[dict[str, Any]]:
 
 def facts(run: store.Run) -> dict[str, Any]:
     """What the page says about an evaluation as a whole."""
-    suite = str(run.config.get("suite", ""))
+    suite, own, other = str(run.config.get("suite", "")), bool(run.config.get("own")), run.config.get("other")
     when = time.strftime("%d %b %H:%M", time.localtime(run.created)) if run.created else ""
+    told = (SUITES.get(suite, suite), when, "own prompts" if own else "", public_model(other) if other else "")
     return {
         "id": run.id,
         "run": str(run.config.get("of", "")),
-        "name": f"{SUITES.get(suite, suite)} · {when}".strip(" ·"),
+        "name": " · ".join(filter(None, told)),
         "suite": suite,
+        "own": own,
         "state": str(run.state),
         "created": run.created,
         "done": (run.folder / RESULT).is_file(),
@@ -64,9 +69,9 @@ def shown_first(found: list[dict[str, Any]], wanted: str | None) -> dict[str, An
     return next(iter([*sorted(done, key=_worth), *found]), None)
 
 
-def _worth(one: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Sorts those that came to their end first, and of these the full ones."""
-    return one["state"] != str(State.SUCCEEDED), one["suite"] != "full"
+def _worth(one: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    """Sorts those that came to their end first, of these those that asked what every run is asked, then the full."""
+    return one["state"] != str(State.SUCCEEDED), bool(one.get("own")), one["suite"] != "full"
 
 
 def result_of(workspace: Path, evaluation: Any) -> dict[str, Any]:
@@ -105,11 +110,20 @@ def finished(workspace: Path, draft: Any) -> list[tuple[dict[str, Any], dict[str
 # --- starting ---
 
 
-def start_evaluation(workspace: Path, run_id: Any, suite: Any, draft: Any) -> str:
-    """Queue an evaluation of a run, or find the one of this suite that is already at work; gives its id.
+def start_evaluation(
+    workspace: Path, run_id: Any, suite: Any, draft: Any, other: str | None = "", probes: str = "", beginnings: str = ""
+) -> str:
+    """Queue an evaluation of a run, or find the same one that is already at work; gives its id.
+
+    Args:
+        workspace: Of the runs.
+        run_id: Of the run.
+        suite: A key of SUITES.
+        draft: Whose evaluation it is.
+        other, probes, beginnings: A further model and own prompts, see `probing_own`.
 
     Raises:
-        UnlearningError: no such run or suite, or the run has nothing to evaluate.
+        UnlearningError: no such run or suite, the run has nothing to evaluate, or a field cannot be used.
     """
     from unlearning.evaluation import suites
 
@@ -118,13 +132,21 @@ def start_evaluation(workspace: Path, run_id: Any, suite: Any, draft: Any) -> st
         raise RunError(f"There is no suite '{str(suite)[:20]}'.", f"Choose one of: {', '.join(SUITES)}.")
     if "unlearned" not in recorded.roles_on_disk(folder):
         raise RunError("This run has no unlearned model yet.", "Let it come to its end first.")
-    active = {str(state) for state in ACTIVE}
-    for one in evaluations_of(workspace, folder.name):
-        if one["suite"] == suite and one["state"] in active:
-            return str(one["id"])
-    run = suites.create_evaluation(workspace, folder, str(suite), extra={"owner": owner_of(draft)})
+    inputs, other = probing_own.inputs_of(folder, probes, beginnings), probing_own.model_of(other, folder)
+    asked = {"of": folder.name, "suite": suite, "other": other, "own": _fingerprint(inputs)}
+    for run in store.list_runs(workspace):
+        if is_evaluation(run) and run.state in ACTIVE and all(run.config.get(k, "") == v for k, v in asked.items()):
+            return run.id
+    extra = {"owner": owner_of(draft), "own": asked["own"]}
+    run = suites.create_evaluation(workspace, folder, str(suite), inputs=inputs, other=other, extra=extra)
     scheduler.start(run.folder)
     return run.id
+
+
+def _fingerprint(inputs: Mapping[str, str]) -> str:
+    """Tells own prompts from others; "" where there are none."""
+    text = json.dumps(inputs, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16] if inputs else ""
 
 
 def expected(folder: Path, suite: str) -> float | None:

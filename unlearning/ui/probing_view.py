@@ -88,11 +88,14 @@ def ordered(roles: Iterable[str]) -> list[str]:
     return [role for role in MAIN if role in found] + [role for role in found if role not in MAIN]
 
 
+TITLES = {"other": "other model"}
+
+
 def role_words(role: str) -> dict[str, str]:
     """What a column is called and what it is."""
     known = ROLES.get(role)
     if known is None:
-        return {"role": role, "title": role.replace("_", " "), "says": ""}
+        return {"role": role, "title": TITLES.get(role, role.replace("_", " ")), "says": ""}
     return {"role": role, "title": known.title, "says": known.says}
 
 
