@@ -10,7 +10,15 @@ from tokenizers_for_tests import byte_level_bpe, metaspace_unigram
 
 from unlearning.errors import PromptError
 from unlearning.evaluation import scoring
-from unlearning.evaluation.scoring import next_tokens, perplexity, score_texts, target_probabilities, token_log_probs
+from unlearning.evaluation.scoring import (
+    ask_probes,
+    next_tokens,
+    perplexity,
+    score_texts,
+    target_probabilities,
+    token_log_probs,
+)
+from unlearning.models.encoding import token_text
 from unlearning.text.prompts import Probe
 
 MODELS = {"llama": tiny_llama, "gpt2": tiny_gpt2, "gemma3": tiny_gemma3}
@@ -189,3 +197,19 @@ def test_a_text_longer_than_the_model_reads_is_refused():
     tokenizer = byte_level_bpe()
     with pytest.raises(PromptError, match="reads 64"):
         token_log_probs(tiny_gpt2(tokenizer), tokenizer, "cat " * 100)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_reading_gives_targets_and_likeliest_tokens(name):
+    """Prompts that begin other rows, one that ends in a blank, and one without targets."""
+    tokenizer = byte_level_bpe()
+    model = MODELS[name](tokenizer)
+    probes = [*PROBES, Probe("The brass ", ("telescope",)), Probe("The brass telescope", (" and",)), Probe("He", ())]
+    for probe, (row, top) in zip(probes, ask_probes(model, tokenizer, probes, 4), strict=True):
+        before = tokenizer(probe.prompt)["input_ids"]
+        with torch.no_grad():
+            wanted = torch.softmax(model(input_ids=torch.tensor([before])).logits[0, -1], dim=-1).topk(4)
+        assert [p for _, p in top] == pytest.approx(wanted.values.tolist(), rel=1e-4)
+        assert [text for text, _ in top] == [token_text(tokenizer, token, before) for token in wanted.indices.tolist()]
+        alone = [target_probabilities(model, tokenizer, [Probe(probe.prompt, (target,))]) for target in probe.targets]
+        assert row == pytest.approx([one[0][0] for one in alone], rel=1e-4)

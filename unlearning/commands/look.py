@@ -76,7 +76,7 @@ def probe(
     check_writable(json_file)
     probes, entries = load_probes(prompts), json.loads(prompts.read_text(encoding="utf-8-sig"))
     with working("Loading the models …") as report:
-        from unlearning.evaluation.scoring import next_tokens, target_probabilities
+        from unlearning.evaluation.scoring import ask_probes
         from unlearning.training.stages import measured_roles
 
         work = open_run(run, report)
@@ -85,9 +85,8 @@ def probe(
         for role in asked_roles:
             report("note", message=f"Asking the {role} model …")
             with work.family.role(role) as model:
-                found = target_probabilities(model, work.family.tokenizer, probes)
-                tops = next_tokens(model, work.family.tokenizer, [each.prompt for each in probes], TOP)
-            for answer, row, top in zip(answers, found, tops, strict=True):
+                found = ask_probes(model, work.family.tokenizer, probes, TOP)
+            for answer, (row, top) in zip(answers, found, strict=True):
                 answer["roles"][role] = {"probabilities": row, "top": _top(top)}
     rows = [
         (answer["prompt"], target, *(asked["probabilities"][place] for asked in answer["roles"].values()))

@@ -32,7 +32,7 @@ from unlearning.evaluation.passages import passage_figures
 from unlearning.evaluation.question_figures import neighbour_figures, question_figures
 from unlearning.evaluation.questions import Question
 from unlearning.evaluation.report import compare_table
-from unlearning.evaluation.scoring import next_tokens, score_texts, target_probabilities
+from unlearning.evaluation.scoring import ask_probes, score_texts
 from unlearning.evaluation.verdicts import verdicts
 from unlearning.models.encoding import encode_pair
 from unlearning.models.generation import generate
@@ -188,10 +188,8 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
 
 def _ask(model: Any, tokenizer: Any, probes: Sequence[Probe]) -> list[dict[str, Any]]:
     """Each probe's targets with their probabilities; `p` adds up those that are not part of another."""
-    found = target_probabilities(model, tokenizer, probes)
-    tops = next_tokens(model, tokenizer, [probe.prompt for probe in probes])
     rows = []
-    for probe, row, top in zip(probes, found, tops, strict=True):
+    for probe, (row, top) in zip(probes, ask_probes(model, tokenizer, probes), strict=True):
         counted = disjoint([encode_pair(tokenizer, probe.prompt, target)[1] for target in probe.targets])
         rows.append(
             {

@@ -8,7 +8,7 @@ time; log-softmax is taken in float32 whatever the model's own number format.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class TokenScore:
         start: First character of the token in the text.
         end: Character after its last.
         nll: Negative log-probability, in nats; None for the first token, which nothing precedes.
-        likeliest: Whether it was the model's first choice.
+        likeliest: Whether no token was likelier.
     """
 
     start: int
@@ -58,31 +58,43 @@ def target_probabilities(model: Any, tokenizer: Any, probes: Sequence[Probe], ba
     Raises:
         PromptError: if a prompt or target has no token, or is longer than the model can read.
     """
-    pairs = [[encode_pair(tokenizer, probe.prompt, target) for target in probe.targets] for probe in probes]
-    hosts = _hosts({_row(pair) for row in pairs for pair in row})
-    questions: dict[tuple[int, ...], dict[tuple[int, int], None]] = {host: {} for host in hosts.values()}
-    for before, after in (pair for row in pairs for pair in row):
-        asked = questions[hosts[_row((before, after))]]
-        asked.update(((len(before) - 1 + j, token), None) for j, token in enumerate(after))
-    answers = _log_probs(model, {host: list(asked) for host, asked in questions.items()}, batch)
-    return [[math.exp(_sum(answers[hosts[_row(pair)]], *pair)) for pair in row] for row in pairs]
+    return [found for found, _ in ask_probes(model, tokenizer, probes, 0, batch)]
 
 
 def next_tokens(
     model: Any, tokenizer: Any, prompts: Sequence[str], k: int = 10, batch: int = 16
 ) -> list[list[tuple[str, float]]]:
     """The k likeliest next tokens after each prompt, as text with its leading space, and their probabilities."""
-    import torch
+    return [top for _, top in ask_probes(model, tokenizer, [Probe(prompt, ()) for prompt in prompts], k, batch)]
 
-    rows = [encode_prompt(tokenizer, prompt) for prompt in prompts]
-    found: list[list[tuple[str, float]]] = [[] for _ in rows]
-    with reading(model):
-        _, head = split(model)
-        for i, hidden in hidden_states(model, rows, [[len(row) - 1] for row in rows], batch):
-            top = torch.softmax(head(hidden)[0].float(), dim=-1).topk(k)
-            tokens = [token_text(tokenizer, token, rows[i]) for token in top.indices.tolist()]
-            found[i] = list(zip(tokens, top.values.tolist(), strict=True))
-    return found
+
+def ask_probes(
+    model: Any, tokenizer: Any, probes: Sequence[Probe], k: int = 10, batch: int = 16
+) -> list[tuple[list[float], list[tuple[str, float]]]]:
+    """What `target_probabilities` and `next_tokens` give for each probe, out of one reading of its prompt.
+
+    Raises:
+        PromptError: as `target_probabilities`.
+    """
+    prompts = [tuple(encode_prompt(tokenizer, probe.prompt)) for probe in probes]
+    pairs = [[encode_pair(tokenizer, probe.prompt, target) for target in probe.targets] for probe in probes]
+    hosts = _hosts({_row(pair) for row in pairs for pair in row} | (set(prompts) if k else set()))
+    questions: dict[tuple[int, ...], dict[tuple[int, int], None]] = {host: {} for host in hosts.values()}
+    for before, after in (pair for row in pairs for pair in row):
+        asked = questions[hosts[_row((before, after))]]
+        asked.update(((len(before) - 1 + j, token), None) for j, token in enumerate(after))
+    ends: dict[tuple[int, ...], dict[int, None]] = {host: {} for host in questions}
+    for prompt in prompts if k else ():
+        ends[hosts[prompt]][len(prompt) - 1] = None
+    answers, tops = _answers(model, questions, ends, k, batch)
+    found = [[math.exp(_sum(answers[hosts[_row(pair)]], *pair)) for pair in row] for row in pairs]
+    if not k:
+        return [(row, []) for row in found]
+    likeliest = [
+        [(token_text(tokenizer, token, prompt), p) for token, p in tops[hosts[prompt], len(prompt) - 1]]
+        for prompt in prompts
+    ]
+    return list(zip(found, likeliest, strict=True))
 
 
 def token_log_probs(model: Any, tokenizer: Any, text: str) -> list[TokenScore]:
@@ -176,21 +188,31 @@ def _hosts(rows: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, 
     return hosts
 
 
-def _log_probs(
-    model: Any, questions: dict[tuple[int, ...], list[tuple[int, int]]], batch: int
-) -> dict[tuple[int, ...], dict[tuple[int, int], float]]:
-    """log P(token after position) for each row's (position, token) questions."""
+def _answers(
+    model: Any,
+    questions: Mapping[tuple[int, ...], Iterable[tuple[int, int]]],
+    ends: Mapping[tuple[int, ...], Iterable[int]],
+    k: int,
+    batch: int,
+) -> tuple[dict[tuple[int, ...], dict[tuple[int, int], float]], dict[tuple[tuple[int, ...], int], Any]]:
+    """log P(token after position) for each row's (position, token) questions; the k likeliest after its `ends`."""
     import torch
 
-    rows, asked = list(questions), list(questions.values())
+    rows = list(questions)
+    asked, last = [list(questions[row]) for row in rows], [list(ends[row]) for row in rows]
+    positions = [[p for p, _ in pairs] + after for pairs, after in zip(asked, last, strict=True)]
     answers: dict[tuple[int, ...], dict[tuple[int, int], float]] = {row: {} for row in rows}
+    tops: dict[tuple[tuple[int, ...], int], Any] = {}
     with reading(model):
         _, head = split(model)
-        for i, hidden in hidden_states(model, rows, [[p for p, _ in pairs] for pairs in asked], batch):
-            tokens = torch.tensor([token for _, token in asked[i]], device=hidden.device)
-            nll, _ = _nll(head, hidden, tokens)
+        for i, hidden in hidden_states(model, rows, positions, batch):
+            tokens = torch.tensor([token for _, token in asked[i]], device=hidden.device, dtype=torch.long)
+            nll, _ = _nll(head, hidden[: len(tokens)], tokens)
             answers[rows[i]] = {pair: -value for pair, value in zip(asked[i], nll, strict=True)}
-    return answers
+            for place, state in zip(last[i], hidden[len(tokens) :], strict=True):
+                top = torch.softmax(head(state[None])[0].float(), dim=-1).topk(k)
+                tops[rows[i], place] = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+    return answers, tops
 
 
 def _sum(answers: dict[tuple[int, int], float], before: list[int], after: list[int]) -> float:
@@ -198,12 +220,13 @@ def _sum(answers: dict[tuple[int, int], float], before: list[int], after: list[i
 
 
 def _nll(head: Head, hidden: torch.Tensor, tokens: torch.Tensor) -> tuple[list[float], list[bool]]:
-    """−log softmax(head(hidden))[token] in float32, and whether the token was the likeliest; a chunk at a time."""
+    """−log softmax(head(hidden))[token] in float32, and whether no token was likelier; a chunk at a time."""
     nll: list[float] = []
     best: list[bool] = []
     for first in range(0, len(tokens), POSITIONS_AT_ONCE):
         wanted = tokens[first : first + POSITIONS_AT_ONCE]
         logits = head(hidden[first : first + POSITIONS_AT_ONCE]).float()  # [positions, vocab]
-        nll += (logits.logsumexp(-1) - logits.gather(-1, wanted[:, None])[:, 0]).tolist()
-        best += (logits.argmax(-1) == wanted).tolist()
+        own = logits.gather(-1, wanted[:, None])[:, 0]
+        nll += (logits.logsumexp(-1) - own).tolist()
+        best += (own == logits.amax(-1)).tolist()
     return nll, best

@@ -23,7 +23,7 @@ from unlearning.config import Settings, TeachSettings, TrainSettings
 from unlearning.errors import InputError, LossNotFiniteError, SettingsError
 from unlearning.evaluation.collapse import collapse_warning
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
-from unlearning.evaluation.scoring import next_tokens, target_probabilities
+from unlearning.evaluation.scoring import ask_probes
 from unlearning.methods.examples import Example, StoredExamples, next_token_example
 from unlearning.methods.generic_labels import label_blocks, own_predictions
 from unlearning.models.adapters import Family, open_family
@@ -539,13 +539,12 @@ def _watch(work: Work) -> Callable[[int, int], None]:
         if not watched or not every or (done % every and done != steps):
             return
         with work.family.role("unlearned") as model:
-            found = target_probabilities(model, tokenizer, watched)
-            likeliest = next_tokens(model, tokenizer, [probe.prompt for probe in watched], WATCHED_TOP)
+            found = ask_probes(model, tokenizer, watched, WATCHED_TOP)
             work.report(
                 "probe", stage="finetune", step=done,
                 probabilities=[
                     {"prompt": probe.prompt, "target": target, "kind": probe.kind, "p": p, "top": top}
-                    for probe, row, top in zip(watched, found, likeliest, strict=True)
+                    for probe, (row, top) in zip(watched, found, strict=True)
                     for target, p in zip(probe.targets, row, strict=True)
                 ],
             )  # fmt: skip
