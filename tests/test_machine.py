@@ -1,5 +1,6 @@
 """What is said of this machine and of what a process took of it."""
 
+import platform
 import subprocess
 import sys
 
@@ -37,3 +38,20 @@ def test_where_the_system_does_not_tell_another_way_is_taken(tmp_path):
     assert machine.peak_resident_bytes(tmp_path / "absent") > 1 << 20
     (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t 1024 kB\n")
     assert machine.peak_resident_bytes(tmp_path / "status") == 2 << 20
+
+
+A_GAP = f"""
+import psutil
+from unlearning.runs.machine import give_back_memory
+held = [bytearray(b"x" * 100_000) for _ in range({LARGE // 100_000})]
+held = held[-1:]  # above the gap, so that the C library keeps it
+before = psutil.Process().memory_info().rss
+give_back_memory()
+print(before - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries cannot be asked")
+def test_memory_under_what_is_still_held_goes_back_to_the_system():
+    done = subprocess.run([sys.executable, "-c", A_GAP], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert int(done.stdout) > LARGE // 2, done.stderr

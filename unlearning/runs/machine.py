@@ -5,12 +5,15 @@ Without torch, because the scheduler and the page ask too.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import gc
 import os
 import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -151,6 +154,16 @@ def limit_kernel_caches() -> None:
     """
     for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
         os.environ.setdefault(name, "32")
+
+
+def give_back_memory() -> None:
+    """Return to the system what is not used any more: the C library and the card's allocator keep it for later."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with suppress(AttributeError, OSError, TypeError):  # malloc_trim(3) is glibc's alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_bytes() -> int:

@@ -271,6 +271,7 @@ def run_stage(work: Work, stage: str) -> dict[str, Any]:
     work.report("stage", stage=stage, state="started")
     began = time.monotonic()
     summary = _STAGES[stage](work)
+    machine.give_back_memory()  # the next stage's largest pieces have other sizes
     summary["seconds"] = time.monotonic() - began
     work.summaries[stage] = summary = work.team.from_main(summary)
     if work.team.main:
@@ -460,14 +461,8 @@ def _train(
 
 def _open_whole_again(work: Work, stage: str) -> None:
     """Training with split weights has taken the model apart: load it anew, and what was trained from its checkpoint."""
-    import gc
-
-    import torch
-
     del work.family
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    machine.give_back_memory()
     work.family = open_family(work.settings.model, work.hardware)
     if (work.folder / "taught").is_dir():
         work.family.load("taught", work.folder / "taught")

@@ -5,7 +5,6 @@ Training never happens here. One lock a model: whoever holds it is alone with it
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearning.runs import store
+from unlearning.runs import machine, store
 
 if TYPE_CHECKING:
     from unlearning.models.adapters import Family
@@ -128,7 +127,7 @@ class ModelHost:
             if entry.lock.acquire(blocking=False):
                 entry.model = None
                 entry.lock.release()
-        gc.collect()
+        machine.give_back_memory()
 
     def _reporter(self, key: str, tell: Callable[[str], None] = lambda message: None) -> Callable[..., None]:
         def report(kind: str, **fields: Any) -> None:
