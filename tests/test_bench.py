@@ -245,6 +245,9 @@ def test_tables(tmp_path):
     assert f"| finetune | {goals} | 5 | 50% | 1.00 GB | 0.70 GB | 2.00 | 0.95 × the speed |" in told
     assert "| 200 |" in told
     assert tables.AWAITS not in told
+    (tmp_path / "one.json").write_text(json.dumps(kept | {"stages": {}, "growth": rows}))
+    told = tables.performance_table(tmp_path)  # of growth alone
+    assert "| 200 |" in told and "to the floor" not in told and "a box; revision abc:" in told
 
 
 def test_a_goal_is_met_or_missed_or_not_measured():

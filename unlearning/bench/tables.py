@@ -184,14 +184,19 @@ def performance_table(folder: Path = KEPT) -> str:
 
 
 def _one_table(found: Mapping[str, Any]) -> str:
-    any_stage: Mapping[str, Any] = next(iter(found["stages"].values()), {})
     what = f"`{found['order']['model']}`, {found['order']['mode']}, blocks of {found['order']['block_tokens']}"
-    where = f"{found['machine']}, {any_stage.get('dtype')}, {any_stage.get('threads')} threads"
-    head = f"{what}; {where}; revision {found['revision'].rstrip('+')}:"
-    table = [head, "", _line(COLUMNS), "|" + "---|" * len(COLUMNS), *map(_line, stage_rows(found))]
+    where = ", ".join([found["machine"], *(f"{one['dtype']}, {one['threads']} threads" for one in _first(found))])
+    table = [f"{what}; {where}; revision {found['revision'].rstrip('+')}:"]
+    if found["stages"]:
+        table += ["", _line(COLUMNS), "|" + "---|" * len(COLUMNS), *map(_line, stage_rows(found))]
     if found.get("growth"):
         table += ["", _line(GROWTH), "|" + "---|" * len(GROWTH), *map(_line, growth_rows(found["growth"]))]
     return "\n".join(table)
+
+
+def _first(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Any one stage, for what all have in common; none where there is only growth."""
+    return list(found["stages"].values())[:1]
 
 
 def _line(cells: Sequence[str]) -> str:
