@@ -131,6 +131,20 @@ def test_an_evaluation_in_the_list_of_runs_leads_to_what_it_found(page, site, dr
     expect(page.locator(".question")).to_have_count(2)
 
 
+def test_own_prompts_that_cannot_be_used_are_said_beside_their_fields(page, site, drawn):
+    arrive(page, site, f"step=probe&run={drawn}")
+    page.get_by_text("Own prompts, a further model").click()
+    page.get_by_label("Own prompts").fill(f"{HOSTILE} Mad Hatter")
+    page.get_by_label("Own beginnings to complete").fill("Once upon")
+    expect(page.locator("#probe-note")).to_contain_text("Line 1 of the own prompts, “<script>alert(1)</script>")
+    page.get_by_label("Own prompts").fill("The Mad -> Hatter")
+    page.get_by_label("Own beginnings to complete").focus()
+    expect(page.locator("#probe-note .note")).to_have_count(0)
+    page.get_by_label("A further model of the same family").fill("/etc/passwd")
+    page.keyboard.press("Enter")
+    expect(page.locator("#probe-note")).to_contain_text("There is no model '/etc/passwd'.")
+
+
 def test_a_run_that_is_not_there_and_nothing_to_probe_are_said(page, site, drawn):
     arrive(page, site, "step=probe&run=zzzzzzzz")
     expect(page.locator("#status")).to_contain_text("There is no run 'zzzzzzzz' here.", timeout=SLOW)

@@ -45,8 +45,12 @@ def build(context: Context) -> Screen:
         partial(begin, context), [context.where, run, suite, *own], [context.where, refused],
         show_progress="minimal", show_progress_on=[start], api_visibility="private",
     )  # fmt: skip
-    typed = [own[0].input, *(field.blur for field in own[1:])]
-    gr.on(typed, partial(check, context), [context.where, run, *own], refused, trigger_mode="always_last", **QUIET)
+    checked = partial(check, context), [context.where, run, *own], refused
+    gr.on([field.blur for field in own[1:]], *checked, trigger_mode="always_last", **QUIET)
+    own[0].input(  # the first look at a model's words takes some seconds
+        *checked, trigger_mode="always_last", show_progress="minimal", show_progress_on=[own[0]],
+        api_visibility="private",
+    )  # fmt: skip
     suite.change(partial(expect, context), [context.where, run, suite], expected, **QUIET)
     run.input(partial(choose, context), [context.where, run], context.where, **QUIET)
     live.ended(arrive, [context.where, suite], outputs, **QUIET)

@@ -27,8 +27,8 @@ def draw() -> list[Any]:
         with gr.Row():
             probes = gr.Textbox(
                 label="Own prompts", lines=3, max_lines=12, elem_id="probe-prompts", scale=3, min_width=280,
-                info="Instead of the run's. One a line: a beginning, an arrow (→ or ->), and the word that only the "
-                "text tells. The run's controls are asked too.",
+                info="Instead of the run's; its controls stay. One a line: a beginning → the word that only the text "
+                "tells.",
             )  # fmt: skip
             beginnings = gr.Textbox(
                 label="Own beginnings to complete", lines=3, max_lines=12, elem_id="probe-beginnings", scale=2,
