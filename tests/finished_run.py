@@ -1,9 +1,13 @@
 """A real run of a tiny random model, finished once for all tests that look at one."""
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,20 +50,35 @@ def tiny_inputs(hostile=False):
 
 
 def make_finished_run(workspace, hostile=False, **options):
-    """Make a run and do it in a process of its own, as the scheduler would; gives its folder."""
+    """Make a run that has been done; gives its folder. A worker does the first one, whose work the others are given."""
+    run = draft(workspace, hostile, **options)
+    own = shutil.ignore_patterns("config.json", "meta.json")
+    shutil.copytree(done(hostile), run.folder, ignore=own, dirs_exist_ok=True)
+    return run.folder
+
+
+def draft(workspace, hostile, **options):
     from unlearning.ui.follow import owner_of
 
     extra = {"owner": owner_of(DRAFT)}
     settings = make_settings("standard", CHANGES)
     title = f"Alice {HOSTILE}" if hostile else "A tiny Alice"
-    run = store.create(workspace, settings, tiny_inputs(hostile), title=title, extra=extra, **options)
+    return store.create(workspace, settings, tiny_inputs(hostile), title=title, extra=extra, **options)
+
+
+@cache
+def done(hostile):
+    """The folder of a run done in a process of its own, as the scheduler would; nobody else may change it."""
+    place = tempfile.mkdtemp(prefix="unlearning-tests-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    run = draft(Path(place), hostile)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop("UNLEARNING_EXECUTOR", None)
-    done = subprocess.run(
+    worker = subprocess.run(
         [sys.executable, "-m", "unlearning.worker", str(run.folder)], cwd=ROOT, env=environment, capture_output=True,
         text=True, timeout=240,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert worker.returncode == 0, worker.stderr[-2000:]
     return run.folder
 
 
