@@ -32,7 +32,7 @@ def run(site):
 @pytest.fixture(scope="module")
 def second(site):
     """Another one, for comparing and deleting."""
-    return owned(make_finished_run(site.workspace, name="Second")).name
+    return owned(make_finished_run(site.workspace, hostile=True, name="Second")).name
 
 
 def owned(folder):
@@ -318,8 +318,8 @@ def test_a_name_being_typed_outlives_what_happens_to_other_runs(page, site, run,
     other = page.locator(f'[data-run="{second}"] .run-name')
     name.fill("Half a na")
     rename(site.workspace / "runs" / second, "Second, renamed")
-    with page.expect_response("**/component_server/**"):
-        pass
+    with page.expect_response("**/component_server/**"):  # as one does who comes back to the tab
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(name).to_have_value("Half a na")
     expect(name).to_be_focused()
     page.keyboard.press("Tab")
