@@ -43,8 +43,8 @@ COMPLETIONS = ["The heron", "By the river"]
 SMALL = {
     "model.name": "random:tiny", "model.dtype": "float32", "model.rank": 2, "text.block_tokens": 64,
     "evaluation.completion_tokens": 4, "evaluation.every_steps": 8, "evaluation.watch": 2, "label.top_k": 4, "seed": 3,
-    "teach": {"epochs": 4, "batch_blocks": 4}, "reinforce": {"epochs": 4, "batch_blocks": 4, "learning_rate": 3e-3},
-    "finetune": {"epochs": 4, "batch_blocks": 4, "retain_blocks": 1},
+    "teach": {"epochs": 3, "batch_blocks": 4}, "reinforce": {"epochs": 3, "batch_blocks": 4, "learning_rate": 3e-3},
+    "finetune": {"epochs": 3, "batch_blocks": 4, "retain_blocks": 1},
 }  # fmt: skip
 ROLES = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}
 ORDER = ("teach", "reinforce", "label", "finetune", "evaluate")

@@ -62,7 +62,7 @@ def come_to(folder, worker, stage):
 
 @pytest.mark.slow
 def test_killed_stopped_and_resumed_by_other_numbers_of_processes(tmp_path):
-    long = SHORT | {"finetune.epochs": 16}  # so that the request to stop comes before the end
+    long = SHORT | {"finetune.epochs": 6}  # so that the request to stop comes before the end
     alone, folder = new_run(tmp_path, **long), new_run(tmp_path, **long)
     with EventWriter(alone) as report:
         assert stages.execute(alone, report)["state"] == "succeeded"
