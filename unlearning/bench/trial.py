@@ -7,7 +7,6 @@ after, and the larger one counts: a rate that something else slowed down would f
 
 from __future__ import annotations
 
-import gc
 import json
 import statistics
 import sys
@@ -115,7 +114,7 @@ def measure(trial: Trial, device: str, repetitions: int) -> dict[str, Any]:
 
 def forget_peak(clear: Path = Path("/proc/self/clear_refs")) -> None:
     """Let `machine.peak_bytes` begin at what is held now, where the system knows how: on CUDA and on Linux."""
-    gc.collect()
+    machine.give_back_memory()  # as a run does before each stage
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

@@ -269,9 +269,9 @@ def run_stage(work: Work, stage: str) -> dict[str, Any]:
     if work.team.any(work.should_stop()):  # it was asked for as the stage before came to its end
         raise Stopped
     work.report("stage", stage=stage, state="started")
+    machine.give_back_memory()  # what loading and the stage before have left: this one's pieces have other sizes
     began = time.monotonic()
     summary = _STAGES[stage](work)
-    machine.give_back_memory()  # the next stage's largest pieces have other sizes
     summary["seconds"] = time.monotonic() - began
     work.summaries[stage] = summary = work.team.from_main(summary)
     if work.team.main:
