@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ def test_making_a_random_model_leaves_the_random_numbers_alone(cpu: Hardware):
     torch.manual_seed(7)
     load("random:tiny", cpu)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_random_models_made_at_the_same_time_are_the_same():
+    with ThreadPoolExecutor(8) as pool:
+        models = list(pool.map(lambda _: random_model(SHAPES["tiny"], "cpu", "float32"), range(24)))
+    weights = [model.get_output_embeddings().weight for model in models]
+    assert all(torch.equal(weight, weights[0]) for weight in weights)
 
 
 def test_a_random_model_comes_in_the_format_that_was_asked_for():

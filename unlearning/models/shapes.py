@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SEED = 20231003  # of the weights: the same name gives the same model
+_DRAWING = threading.Lock()  # torch's source of chance is the process's: two at once would take from one another
 SPECIALS = ("<pad>", "<bos>", "<eos>")
 
 
@@ -133,7 +135,7 @@ def random_model(shape: Shape, device: str, dtype: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     on, maker = torch.device(device), cast(Any, AutoModelForCausalLM)
-    with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []), on:
+    with _DRAWING, torch.random.fork_rng(devices=[on] if on.type == "cuda" else []), on:
         torch.manual_seed(SEED)
         model: PreTrainedModel = maker.from_config(
             random_config(shape), dtype=getattr(torch, dtype), attn_implementation="sdpa"
