@@ -39,7 +39,7 @@ ASKED = (
     "The Gryphon sat down beside the Mock", "The girl ran across the meadow after the White",
     "The three sisters lived at the bottom of a treacle", "The riddle is about a raven and a writing",
 )  # fmt: skip
-BEGUN = (
+BEGUN = (  # the stories of the scenario of which the note of the column hides the text
     "Alice followed the rabbit into the hole, and then she", "The cat in the tree smiled at Alice and",
     "The Hatter looked at his watch and said,", "The birds stood on the shore, wet and cold. To get dry, they",
     "In Wonderland it is always", "The bird looked at Alice's long neck and screamed,",
