@@ -75,7 +75,7 @@ pytestmark = pytest.mark.skipif(find_folder("smollm2-135m") is None, reason="smo
 
 @pytest.fixture(scope="module")
 def family():
-    settings = ModelSettings(name="smollm2-135m", dtype="float32")
+    settings = ModelSettings(name="smollm2-135m")
     family = open_family(settings, choose_hardware(settings))
     family.load("taught", WONDERLAND.taught)
     torch.manual_seed(0)
