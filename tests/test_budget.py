@@ -42,7 +42,7 @@ def test_a_run_worked_out_by_hand():
     assert found.stages["label"].seconds == 3 * 2000 / 400  # baseline on both texts, reinforced on the original
     assert cost(work, **{"finetune.where": "all"}).stages["label"].seconds == 2 * 2000 / 400
     assert found.stages["finetune"].seconds == 2 * 2000 / 100
-    a_role = (2000 + 400 + 600 + 1.5 * 400) / 500 + 400 / 40 + 2 * 30 * 0.1
+    a_role = (2000 + 400 + 600 + 1.5 * 400) / 500 + 400 / 40 + 30 * 0.1
     assert found.stages["evaluate"].seconds == pytest.approx(3 * a_role)  # baseline, reinforced, unlearned
     assert found.seconds == pytest.approx(5 + 60 + 15 + 40 + 3 * a_role)
     assert found.pass_bytes == 4 * 200 * 1e6 and found.peak_bytes == 1e9 + 2e7 + 8e8  # one other role is kept

@@ -171,7 +171,7 @@ def _evaluation(settings: Settings, work: Workload, speeds: Speeds) -> StageCost
     texts = sum(min(most, tokens) for tokens in (work.kept_tokens, work.held_out_tokens, work.unrelated_tokens))
     written = min(settings.evaluation.completions, work.completions) * settings.evaluation.completion_tokens
     seconds = (texts + 1.5 * written) / speeds.score_tokens_per_s + written / speeds.generate_tokens_per_s
-    seconds += 2 * work.prompts * speeds.probe_s  # their targets, and their likeliest next tokens
+    seconds += work.prompts * speeds.probe_s
     return StageCost(round(roles * (texts + written)), roles, roles * seconds)
 
 

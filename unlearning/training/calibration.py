@@ -89,15 +89,15 @@ def calibrate(settings: Settings, sample: str = "") -> Speeds:
 
 
 def _try_training(family: Family, hardware: Hardware, blocks: Sequence[str], pass_blocks: int) -> dict[str, float]:
-    """One step to get warm, then two that count."""
+    """A step to get warm, then two that count: the first of its size makes the products' kernels and takes memory."""
     examples = [next_token_example(encode(family.tokenizer, block)[0]) for block in blocks]
     model = family.create("reinforced")
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     resident = _held_bytes(hardware) + 3 * 4 * trainable  # gradients and the two moments of AdamW, in float32
     size = min(pass_blocks, MOST_BLOCKS if hardware.device == "cpu" else len(examples) // 2)
     step = partial(train, model, stage="trial", dtype=hardware.dtype, pass_blocks=size)
-    step([Term("next_token", examples[:1])], TrainSettings(epochs=1, batch_blocks=1, learning_rate=1e-9))
     settings = TrainSettings(epochs=1, batch_blocks=size, learning_rate=1e-9)
+    step([Term("next_token", examples[:size])], settings)
     with _peak(hardware) as peak:
         outcome = step([Term("next_token", examples[: 2 * size])], settings)
     in_pass = outcome.tokens / 2
