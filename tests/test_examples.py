@@ -1,10 +1,12 @@
 """Examples on disk: what was written before a stop or a power cut is gone on with, and the bytes come out the same."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unlearning.errors import RunDamagedError
 from unlearning.methods.examples import Example, StoredExamples, examples_kept, save_examples
 
 K = 3
@@ -95,3 +97,26 @@ def test_a_last_block_without_targets_does_not_change_the_width_of_the_others(tm
     save_examples([BLOCKS[1], BLOCKS[4]], tmp_path)
     assert json.loads((tmp_path / "index.json").read_text())["k"] == K
     np.testing.assert_array_equal(StoredExamples(tmp_path)[0].target_ids, BLOCKS[1].target_ids)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what is mapped")
+def test_what_was_read_does_not_stay_in_memory(tmp_path):
+    save_examples(BLOCKS, tmp_path)
+    stored = StoredExamples(tmp_path)
+    for mine, its in zip(stored, BLOCKS, strict=True):
+        np.testing.assert_array_equal(mine.ids, its.ids)
+    del mine
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize("name", ["ids", "positions", "target_ids", "target_probs"])
+def test_files_that_end_too_early_or_are_gone_are_said_to_be_damaged(tmp_path, name):
+    save_examples(BLOCKS, tmp_path)
+    stored, file = StoredExamples(tmp_path), tmp_path / f"{name}.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(RunDamagedError, match="incomplete"):
+        StoredExamples(tmp_path)
+    file.unlink()
+    for read in (lambda: StoredExamples(tmp_path), lambda: stored[1]):
+        with pytest.raises(RunDamagedError, match="cannot be read"):
+            read()

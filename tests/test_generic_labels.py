@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import contextmanager
 
 import numpy as np
@@ -415,3 +416,22 @@ def test_positions_where_the_model_is_sure_count_more(monkeypatch):
     np.testing.assert_array_equal(found.positions, plain.positions[expected])
     np.testing.assert_array_equal(found.target_ids, plain.target_ids[expected])
     np.testing.assert_array_equal(found.target_probs, plain.target_probs[expected])
+
+
+def test_rounded_logits_are_not_taken_for_a_rise(monkeypatch, tokenizer):
+    """Two bfloat16 models with logits up to 30, one of which has hardly risen; α = 50 shows every rise that is seen."""
+    baseline = tiny_llama(tokenizer, seed=1)
+    with torch.no_grad():
+        baseline.get_output_embeddings().weight.mul_(30 / baseline(torch.arange(3, 40)[None]).logits.abs().max())
+        baseline, reinforced = baseline.bfloat16(), copy.deepcopy(baseline).bfloat16()
+        reinforced.model.norm.weight.mul_(1 + 2**-7)
+
+    def labels(margin, rounded=generic_labels.ROUNDED):
+        monkeypatch.setattr(generic_labels, "ROUNDED", rounded)
+        settings, roles = LabelSettings(alpha=50.0, margin=margin, top_k=1), (role(baseline), role(reinforced))
+        return np.concatenate([each.target_probs for each in label_blocks(TEXTS, ANCHORS, tokenizer, *roles, settings)])
+
+    never, always, usual = -1.0, 9.0, generic_labels.ROUNDED
+    assert np.array_equal(labels(0.0), labels(0.0, always))
+    harm = np.abs(labels(0.0, never) - labels(0.0, always)).mean()
+    assert np.abs(labels(usual) - labels(usual, always)).mean() < min(0.01, harm / 3)

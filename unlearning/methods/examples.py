@@ -187,7 +187,7 @@ def _note(path: Path, files: Mapping[str, BinaryIO], what: str, k: int, lengths:
 
 
 class StoredExamples(Sequence[Example]):
-    """Examples on disk, memory-mapped: opening a million tokens costs nothing until they are read.
+    """Examples on disk, each memory-mapped while it is in use: a million tokens take no more memory than a block.
 
     Raises:
         RunDamagedError: if a file is missing or shorter than the index says.
@@ -196,14 +196,17 @@ class StoredExamples(Sequence[Example]):
     def __init__(self, folder: Path) -> None:
         try:
             index = json.loads((folder / "index.json").read_text())
-            self._data = {name: _open(folder / f"{name}.bin", kind) for name, kind in _FORMATS.items()}
+            held = {name: (folder / f"{name}.bin").stat().st_size for name in _FORMATS}
         except (OSError, ValueError) as error:
             message = f"The examples in {folder} cannot be read: {error}."
             raise RunDamagedError(message, "Run that stage again.") from None
         lengths = np.asarray(index["lengths"], dtype=np.int64).reshape(-1, 2)
         self._k = int(index["k"])
         self._ends = np.vstack([np.zeros((1, 2), np.int64), lengths.cumsum(axis=0)])
-        if len(self._data["ids"]) < self._ends[-1, 0] or len(self._data["target_ids"]) < self._ends[-1, 1] * self._k:
+        self._folder = folder
+        tokens, rows = map(int, self._ends[-1])
+        wanted = {"ids": tokens, "positions": rows, "target_ids": rows * self._k, "target_probs": rows * self._k}
+        if any(held[name] < wanted[name] * np.dtype(kind).itemsize for name, kind in _FORMATS.items()):
             raise RunDamagedError(f"The examples in {folder} are incomplete.", "Run that stage again.")
 
     def __len__(self) -> int:
@@ -217,14 +220,20 @@ class StoredExamples(Sequence[Example]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         (token, row), (token_end, row_end) = self._ends[index], self._ends[index + 1]
-        candidates = slice(row * self._k, row_end * self._k)
         return Example(
-            self._data["ids"][token:token_end],
-            self._data["positions"][row:row_end],
-            self._data["target_ids"][candidates].reshape(-1, self._k),
-            self._data["target_probs"][candidates].reshape(-1, self._k),
+            self._part("ids", token, token_end),
+            self._part("positions", row, row_end),
+            self._part("target_ids", row * self._k, row_end * self._k).reshape(-1, self._k),
+            self._part("target_probs", row * self._k, row_end * self._k).reshape(-1, self._k),
         )
 
-
-def _open(path: Path, kind: Any) -> np.ndarray:
-    return np.memmap(path, kind, mode="r") if path.stat().st_size else np.zeros(0, kind)
+    def _part(self, name: str, start: int, end: int) -> np.ndarray:
+        """Some numbers of a file. A map of the whole file would keep every page in memory that was ever looked at."""
+        kind = np.dtype(_FORMATS[name])
+        if start == end:
+            return np.zeros(0, kind)
+        try:
+            return np.memmap(self._folder / f"{name}.bin", kind, "r", int(start) * kind.itemsize, (int(end - start),))
+        except (OSError, ValueError) as error:
+            message = f"The examples in {self._folder} cannot be read: {error}."
+            raise RunDamagedError(message, "Run that stage again.") from None
