@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     Role = Callable[[], AbstractContextManager[Any]]  # `with role() as model:`
 
 NO_ANCHORS = Dictionary(())
-# Logits of up to 64 lie at most 0.25 apart in bfloat16. Where rises of up to twice that are left alone, rounding is never
-# taken for a rise, and the projection to the vocabulary need not be exact, which costs half as much again.
+# Logits of up to 64 lie at most 0.25 apart in bfloat16. Where rises of up to twice that are left alone, rounding is
+# never taken for one, and the projection to the vocabulary need not be exact, which costs as much again.
 ROUNDED = 0.5
 SURE = 0.4  # probability of the likeliest next token from which a model counts as sure of it
 
@@ -273,8 +273,8 @@ class _ReadDraw:
     def logits(self, head: Callable[[torch.Tensor], torch.Tensor], part: slice) -> torch.Tensor:
         """Its logits in float32 at some rows, a suppressed token's lowered to the mean; [rows of the part, vocab].
 
-        With a small margin or none the projection is exact (`ROUNDED`), because bfloat16 logits near 20 lie 0.125 apart,
-        and α times the ReLU of that noise is a bias against every token.
+        With a small margin or none the projection is exact (`ROUNDED`), because bfloat16 logits near 20 lie 0.125
+        apart, and α times the ReLU of that noise is a bias against every token.
         """
         first, last = np.searchsorted(self.suppressed[0], [part.start, part.stop])
         row, token = self.suppressed[:, first:last]
