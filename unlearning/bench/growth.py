@@ -46,6 +46,7 @@ def grow(order: Order, size: int) -> dict[str, Any]:
         save_examples(made, folder)
         label_s, disk = time.perf_counter() - began, folder_bytes(folder)
         stored = StoredExamples(folder)
+        tokens = sum(len(one.ids) for one in stored)
         once = settings.finetune.model_copy(update={"epochs": 1, "learning_rate": 1e-9})
         term, model = Term("generic", stored), family.create("unlearned")
         began = time.perf_counter()
@@ -54,7 +55,7 @@ def grow(order: Order, size: int) -> dict[str, Any]:
         )  # fmt: skip
         finetune_s = time.perf_counter() - began
     return {
-        "tokens": sum(len(one.ids) for one in stored), "blocks": len(stored), "label_s": label_s,
+        "tokens": tokens, "blocks": len(stored), "label_s": label_s,
         "finetune_s": finetune_s, "peak_bytes": machine.peak_bytes(), "disk_bytes": disk,
     }  # fmt: skip
 
