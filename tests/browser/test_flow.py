@@ -210,13 +210,20 @@ def test_compare_is_as_it_was_after_coming_back_and_can_be_linked_to(page, site,
     expect(page.locator("#prompt textarea")).to_have_value("Alice sat by the")
 
 
+def read_a_text(page, text):
+    page.get_by_role("tab", name="Read a text").click()
+    box = page.locator("#any-text textarea")
+    box.fill(text)
+    page.wait_for_timeout(500)
+    if box.input_value() != text:  # Gradio fills a field once more just after it drew it: quicker than any person
+        box.fill(text)
+    page.get_by_role("button", name="Read it with both").click()
+
+
 def test_strip_by_keyboard(page, site, run):
     arrive(page, site, f"step=compare&run={run}")
-    page.get_by_role("tab", name="Read a text").click()
-    page.locator("#any-text textarea").fill(f"Alice met the White Rabbit. {HOSTILE}")
-    page.get_by_role("button", name="Read it with both").click()
+    read_a_text(page, f"Alice met the White Rabbit. {HOSTILE}")
     strip = page.locator("#compare-strip .strip-text")
-    # the strip of the run's own passage may still stand there when the button has been pressed
     expect(strip).to_contain_text("Alice met the White Rabbit. <script>", timeout=SLOW)
     strip.focus()
     for _ in range(4):
@@ -234,9 +241,7 @@ def test_strip_by_keyboard(page, site, run):
 
 def test_a_thousand_tokens_are_drawn_in_time(page, site, run):
     arrive(page, site, f"step=compare&run={run}")
-    page.get_by_role("tab", name="Read a text").click()
-    page.locator("#any-text textarea").fill("Alice met the White Rabbit. " * 40)
-    page.get_by_role("button", name="Read it with both").click()
+    read_a_text(page, "Alice met the White Rabbit. " * 40)
     expect(page.locator("#compare-strip .strip-text [role=option]").nth(1000)).to_be_attached(timeout=SLOW)
     repaint = """(measure) => new Promise((done) => {
         const select = document.querySelector('#compare-strip select');
