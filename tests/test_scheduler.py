@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -23,6 +24,7 @@ from runs_for_tests import (  # noqa: F401
     workspace,
 )
 
+from unlearning.errors import RunError
 from unlearning.runs import ending, follow, queue, scheduler, store
 from unlearning.runs.durable import read_json, write_json
 from unlearning.runs.ending import birth, worker_process
@@ -352,15 +354,16 @@ def not_as_alone(folder):
 def disturb(workspace, folders, rng, disturbed):
     dice = rng.random()
     busy = [folder for folder in folders if store.state(folder) is State.RUNNING]
-    if dice < 0.06 and busy and len(disturbed["stopped"]) < 6:
-        scheduler.stop(busy[0])
-        disturbed["stopped"].add(busy[0])
-    elif dice < 0.12 and len(disturbed["killed"]) < 6 and busy and (worker := worker_process(busy[0])):
-        worker.kill()
-        disturbed["killed"].add(busy[0])
-    elif dice < 0.14 and len(disturbed["scheduler"]) < 6:
-        serving = processes_of(workspace, "unlearning.runs.scheduler")[:1]
-        if not serving:
-            return
-        serving[0].kill()
-        disturbed["scheduler"].add(serving[0].pid)
+    with suppress(RunError, psutil.NoSuchProcess):  # it ended between the look and the deed
+        if dice < 0.06 and busy and len(disturbed["stopped"]) < 6:
+            scheduler.stop(busy[0])
+            disturbed["stopped"].add(busy[0])
+        elif dice < 0.12 and len(disturbed["killed"]) < 6 and busy and (worker := worker_process(busy[0])):
+            worker.kill()
+            disturbed["killed"].add(busy[0])
+        elif dice < 0.14 and len(disturbed["scheduler"]) < 6:
+            serving = processes_of(workspace, "unlearning.runs.scheduler")[:1]
+            if not serving:
+                return
+            serving[0].kill()
+            disturbed["scheduler"].add(serving[0].pid)
