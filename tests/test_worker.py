@@ -107,6 +107,17 @@ def test_sigkill_at_thirty_random_moments(workspace):
     assert read_json(folder / "result.json")["total"] == expected_total(150) and kills > 10
 
 
+def test_killed_between_leaving_the_queue_and_its_first_event(workspace):
+    folder = make_run(workspace, {"steps": 2})
+    queue.enqueue(folder)
+    code = "import os, sys; from pathlib import Path; from unlearning import worker; worker._begin(Path(sys.argv[1])); "
+    done = subprocess.run([sys.executable, "-c", code + "os.kill(os.getpid(), 9)", folder], cwd=ROOT, timeout=60)
+    assert done.returncode == -9 and kinds(folder) == []
+    assert store.state(folder) is State.INTERRUPTED  # not a draft: it was started, and whoever looks is told
+    assert queue.enqueue(folder) is State.QUEUED
+    assert run_worker(folder)[0] == 0 and store.state(folder) is State.SUCCEEDED
+
+
 def test_sigterm_saves_and_reads_as_interrupted(workspace):
     """What a shutdown of the machine sends: nobody asked for the run to be given up."""
     folder = make_run(workspace, {"steps": 400, "sleep": 0.02, "every": 1000})

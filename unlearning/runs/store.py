@@ -109,7 +109,8 @@ def state(folder: Path) -> State:
         return State.FAILED
     if cancel:
         return State.CANCELLED
-    return State.INTERRUPTED if (folder / EVENTS).exists() else State.DRAFT
+    begun = (folder / EVENTS).exists() or (folder / "worker.json").exists()  # killed before its first event: begun
+    return State.INTERRUPTED if begun else State.DRAFT
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
