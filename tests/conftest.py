@@ -1,4 +1,4 @@
-"""At the end of the tests nothing that they started may still be running."""
+"""The order of the tests; and at their end nothing that they started may still be running."""
 
 import os
 import time
@@ -23,6 +23,11 @@ def pytest_unconfigure(config):
         os.environ.pop(MARK, None)
     else:
         os.environ[MARK] = config.before_marking
+
+
+def pytest_collection_modifyitems(items):
+    """The browser's tests last: their page, its threads and its trial of this machine stay until the end."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
 
 
 @pytest.hookimpl(trylast=True)
