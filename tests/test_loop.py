@@ -16,7 +16,7 @@ from unlearning.config import TrainSettings
 from unlearning.errors import LossNotFiniteError
 from unlearning.methods.examples import Example, next_token_example
 from unlearning.models.adapters import AdapterFamily
-from unlearning.models.attention import SHORT_TOKENS, WRITTEN_OUT, attend, attention_for_training
+from unlearning.models.attention import SHORT_TOKENS, WRITTEN_OUT, attend, attention_for_blocks
 from unlearning.training.checkpoints import newest_step
 from unlearning.training.loop import Term, _passes, blocks_of_step, count_steps, learning_rate, train
 
@@ -199,13 +199,13 @@ def test_attention_written_out_for_training_gives_the_same_gradients(make):
     gradients = []
     for dtype in ("float32", "bfloat16"):  # only the second asks for it; the weights stay in float32
         model.zero_grad()
-        with attention_for_training(model, dtype, 12):
+        with attention_for_blocks(model, dtype, 12):
             assert model.config._attn_implementation == {"float32": "sdpa", "bfloat16": WRITTEN_OUT}[dtype]
             model(ids).logits.square().mean().backward()
         gradients.append([weight.grad.clone() for weight in model.parameters()])
     assert model.config._attn_implementation == "sdpa"
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
-    with attention_for_training(model, "bfloat16", SHORT_TOKENS + 1):
+    with attention_for_blocks(model, "bfloat16", SHORT_TOKENS + 1):
         assert model.config._attn_implementation == "sdpa"
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from unlearning.config import LabelSettings
 from unlearning.methods.examples import Example
 from unlearning.methods.losses import chunks, floats_at_once
+from unlearning.models.attention import attention_for_blocks
 from unlearning.models.heads import split
 from unlearning.models.loading import encode
 from unlearning.text.anchors import Dictionary
@@ -56,9 +57,11 @@ def generic_logits(
             means nothing to a softmax but which the ReLU of raw logits takes for a rise of every token.
         margin: Rises up to this are left alone.
     """
+    import torch
+
     if not centred:
         return baseline - (reinforced - baseline).sub_(margin).relu_().mul_(alpha)
-    baseline, reinforced = baseline.log_softmax(dim=-1), reinforced.log_softmax(dim=-1)
+    baseline, reinforced = (logits.log_softmax(dim=-1, dtype=torch.float32) for logits in (baseline, reinforced))
     # in place: on a processor, new memory for so many logits takes longer than the arithmetic
     return baseline.sub_(reinforced.sub_(baseline).sub_(margin).relu_().mul_(alpha))
 
@@ -132,13 +135,15 @@ def first_tokens(translations: Sequence[str], tokenizer: Any, all_words: bool = 
 
 def opening_tokens(dictionary: Dictionary, tokenizer: Any) -> list[int]:
     """Tokens that begin an anchor and little else: whole words, or at least three letters of one."""
+    words = {prefix + anchor.term: anchor.term.split()[0] for anchor in dictionary.enabled() for prefix in (" ", "")}
+    if not words:
+        return []
+    encoded = tokenizer([*words], add_special_tokens=False)["input_ids"]  # in one call, for it is asked at every block
     opening = set()
-    for anchor in dictionary.enabled():
-        first_word = anchor.term.split()[0]
-        for token in first_tokens([anchor.term], tokenizer):
-            letters = tokenizer.decode([token]).strip()
-            if letters == first_word or (len(letters) >= 3 and first_word.startswith(letters)):
-                opening.add(token)
+    for token, word in {(ids[0], word) for ids, word in zip(encoded, words.values(), strict=True) if ids}:
+        letters = tokenizer.decode([token]).strip()
+        if letters == word or (len(letters) >= 3 and word.startswith(letters)):
+            opening.add(token)
     return sorted(opening)
 
 
@@ -246,13 +251,12 @@ def _label_group(
                 _, reinforced_head = split(model, float_head=exact)
         found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for part in chunks(len(rows.block), _vocabulary(model), floats_at_once(model.device)):
-            r = None if hidden_reinforced is None else reinforced_head(hidden_reinforced[part]).float()
+            r = None if hidden_reinforced is None else reinforced_head(hidden_reinforced[part])
             logits = [draw.logits(head, part) for draw in draws]
             probs = generic_probabilities(logits, [draw.present[part] for draw in draws], r, settings)
-            keep = np.ones(len(probs), bool)
-            if usual is not None:
-                keep = (probs.argmax(-1) != usual[part]).cpu().numpy()
-            found.append((*_top(probs, settings), keep))
+            ids, weights = _top(probs, settings)
+            keep = np.ones(len(ids), bool) if usual is None else ids[:, 0] != usual[part].cpu().numpy()
+            found.append((ids, weights, keep))
     yield from _regroup(group, rows, found)
 
 
@@ -314,7 +318,8 @@ def _hidden_at(model: Any, sequences: Sequence[Sequence[int]], block: np.ndarray
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = torch.as_tensor(sequence)
     backbone, _ = split(model)
-    hidden = backbone(ids.to(model.device))  # [blocks, time, width]; padding on the right is never attended to
+    with attention_for_blocks(model, str(model.dtype).removeprefix("torch."), time):
+        hidden = backbone(ids.to(model.device))  # [blocks, time, width]; padding on the right is never attended to
     return hidden[torch.from_numpy(block), torch.from_numpy(np.maximum(position, 0))]
 
 

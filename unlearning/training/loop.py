@@ -21,7 +21,7 @@ from unlearning.config import TrainSettings
 from unlearning.errors import LossNotFiniteError
 from unlearning.methods.examples import Batch, Example, collate
 from unlearning.methods.losses import batch_cross_entropy, target_entropy
-from unlearning.models.attention import attention_for_training
+from unlearning.models.attention import attention_for_blocks
 from unlearning.models.team import ALONE, Team
 from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearning.training.sharing import make_accelerator, on_whole_weights, whole
@@ -176,7 +176,7 @@ def train(
             group["lr"] = rate
         passes = _passes(step, terms, pass_blocks * team.size, seed)
         torch.manual_seed(zlib.crc32(f"{seed}/{stage}/{step}/{team.rank}".encode()))  # for models with dropout
-        with attention_for_training(model, dtype, longest):
+        with attention_for_blocks(model, dtype, longest):
             values, tokens = _accumulate_gradients(module, passes, terms, accelerator, dtype)
         loss = sum(term.weight * values.get(term.name, 0.0) for term in terms)
         # The norm without a limit (inf) leaves the gradient as it is; it shows a gradient that would spoil the weights.
