@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -435,3 +435,19 @@ def test_rounded_logits_are_not_taken_for_a_rise(monkeypatch, tokenizer):
     assert np.array_equal(labels(0.0), labels(0.0, always))
     harm = np.abs(labels(0.0, never) - labels(0.0, always)).mean()
     assert np.abs(labels(usual) - labels(usual, always)).mean() < min(0.01, harm / 3)
+
+
+def test_attention_written_out_rounds_labels_no_more_than_the_fused_one(monkeypatch, tokenizer):
+    def labels(dtype):
+        roles = [role(model.to(dtype)) for model in models(tokenizer)]
+        examples = list(label_blocks(TEXTS, ANCHORS, tokenizer, *roles, LabelSettings(top_k=1024)))
+        dense = [np.zeros((len(each.positions), len(tokenizer)), np.float32) for each in examples]
+        for table, each in zip(dense, examples, strict=True):
+            np.put_along_axis(table, each.target_ids.astype(np.int64), each.target_probs, axis=1)
+        return np.concatenate(dense)
+
+    exact, written_out = labels(torch.float32), labels(torch.bfloat16)
+    monkeypatch.setattr(generic_labels, "attention_for_blocks", lambda *arguments: nullcontext())
+    fused = labels(torch.bfloat16)
+    assert not np.array_equal(written_out, fused)
+    assert np.abs(written_out - exact).mean() < 1.5 * np.abs(fused - exact).mean()
