@@ -17,6 +17,7 @@ from unlearning.errors import InputError, PromptError, SettingsError
 from unlearning.evaluation import recorded
 from unlearning.methods.examples import StoredExamples
 from unlearning.models.generation import generate
+from unlearning.text.anchors import Anchor, Dictionary
 from unlearning.text.translation import Mask
 from unlearning.training import snapshots
 from unlearning.training.stages import open_roles
@@ -176,6 +177,28 @@ def test_table_has_every_roles_likeliest_tokens(work):
         assert set(row["p"]) == set(found["roles"]) and all(0 <= p <= 1 for p in row["p"].values())
     heights = [max(row["p"].values()) for row in found["rows"]]
     assert heights == sorted(heights, reverse=True)
+
+
+def test_a_text_that_ends_inside_an_anchor_has_the_label_of_such_a_place(work):
+    """Without the anchor's rest, its beginning would stay in the translation, and the generic target complete it."""
+    found = nexts.next_table(work, "Alice met the White")
+    assert found["completed"] == " Rabbit" and "White" not in found["translated"]
+    whole = nexts.prepare_text(work, "Alice met the White Rabbit")
+    place = nexts.look_at(work, whole, whole.source.offsets.index(next(o for o in whole.source.offsets if o[1] == 19)))
+    label = nexts.generic(place, work.settings.label, work.settings.label.alpha)
+    for row in found["rows"]:
+        assert row["p"]["generic"] == pytest.approx(float(label[row["id"]]), rel=1e-2, abs=1e-4)
+    assert not nexts.next_table(work, "Alice met the girl")["completed"]
+
+
+def test_rest_of_the_anchor_with_most_words_known():
+    anchors = [Anchor("Mad Hatter", ("Odd Milliner",)), Anchor("the Mad Tea Party", ("a Dull Dinner",))]
+    off = Anchor("Queen of Hearts", ("Lady of Clubs",), enabled=False)
+    rests = {
+        "He met the Mad": " Tea Party", "The Mad": " Hatter", "Mad": " Hatter", "the Mad Tea": " Party",
+        "the Mad Hatter": "", "Mad ": "", "the Queen": "", "": "",
+    }  # fmt: skip
+    assert {text: nexts.rest_of_anchor(text, Dictionary((*anchors, off))) for text in rests} == rests
 
 
 @pytest.mark.parametrize("text", ["", HOSTILE, "\u202e\u200b", "x" * 5000, "The White Rabbit"])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from unlearning.methods.generic_labels import Prepared
+    from unlearning.text.anchors import Dictionary
     from unlearning.training.stages import Work
 
 SHOWN_EACH = 6  # likeliest tokens of each role that the page's table has a row for
@@ -175,7 +176,7 @@ def table(
 
 
 def next_table(work: Work, text: str, each: int = SHOWN_EACH, following: str = "") -> dict[str, Any]:
-    """What every role would say after `text`, as `table`.
+    """What every role would say after `text`, as `table`; and `translated`, `text`, `completed`, `actual` beside it.
 
     Args:
         work: A run with its models.
@@ -192,15 +193,35 @@ def next_table(work: Work, text: str, each: int = SHOWN_EACH, following: str = "
     text = _last_words(tokenizer, text)
     ids = encode_prompt(tokenizer, text)
     actual = encode_continuation(tokenizer, following)[:1] if following else []
-    prepared = prepare_text(work, text) if text else None
-    if prepared is None or len(prepared.source.ids) != len(ids):
+    completed = rest_of_anchor(text, work.dictionary)
+    prepared = prepare_text(work, text + completed) if text else None
+    if completed and prepared is not None and list(prepared.source.ids[: len(ids)]) != list(ids):
+        completed, prepared = "", prepare_text(work, text)  # its last token goes on into the anchor's next word
+    if prepared is None or len(prepared.source.ids) < len(ids):
         raise_no_token(text)
     place = look_at(work, prepared, len(ids) - 1)
     probabilities = distributions(place, work.settings.label, work.settings.label.alpha)
     found = table(probabilities, tokenizer, ids, each, actual)
     named = {row["id"]: row["token"] for row in found["rows"]}
     translated = prepared.draws[0].translated.text if prepared.draws else text
-    return found | {"actual": named[actual[0]] if actual else None, "translated": translated, "text": text}
+    said = {"actual": named[actual[0]] if actual else None, "translated": translated, "text": text}
+    return found | said | {"completed": completed}
+
+
+def rest_of_anchor(text: str, dictionary: Dictionary) -> str:
+    """What completes the anchor that a text ends inside of (" Hatter" after "with the Mad"); "" if it ends in none.
+
+    In the run's own text the rest stood there, and the place has its label through the anchor's translation; without
+    it, the translation would leave the beginning of the anchor as it is, and the generic target would complete it.
+    """
+    words, rest, longest = text.split(" "), "", 0
+    for anchor in dictionary.enabled():
+        term = anchor.term.split(" ")
+        for known in range(len(term) - 1, longest, -1):
+            if words[-known:] == term[:known]:
+                rest, longest = " " + " ".join(term[known:]), known
+                break
+    return rest
 
 
 def probability(model: Any, tokenizer: Any, text: str, token: int) -> float:
