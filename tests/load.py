@@ -78,6 +78,8 @@ async def _load(url, finished, followers, comparers, seconds):
         )
         status = await _call(client, "run_status", {"run": started["run"]})
         await _call(client, "stop_run", {"run": started["run"], "key": started["key"]})
+        while (await _call(client, "run_status", {"run": started["run"]}))["state"] in ("running", "cancelling"):
+            await asyncio.sleep(0.2)  # it saves what it has; then its folder can go
     found = {what: _summary(times[what], errors[what]) for what in sorted({*times, *errors})}
     return found | {"run": {"state": status["state"], "load": os.getloadavg()[0]}}
 
