@@ -27,7 +27,8 @@ function draw(value, data) {
   const bars = () => fill(table, tokenBars(data, { scale, marked: data.actual, pick: (word) => trigger("pick", { token: word, context: value.context || data.text || "" }) }));
   bars();
   const changed = data.translated && data.text && data.translated !== data.text
-    ? node("p", { class: "hint" }, "The generic target comes from the model’s view of the translated text: “", node("bdi", {}, data.translated.slice(-160)), "”", data.completed ? node("bdi", {}, `, where your words end inside an anchor that goes on with “${data.completed.trim()}”`) : "")
+    ? node("p", { class: "hint" }, "The generic target comes from the model’s view of the translated text: “", node("bdi", {}, data.translated.slice(-160)), "”",
+      ...(data.completed ? [", where your words end inside an anchor that goes on with “", node("bdi", {}, data.completed.trim()), "”"] : []))
     : null;
   fill(element, head(value), node("div", { class: data.curve ? "pinned" : "" },
     node("div", {}, node("div", { class: "row spread bars-tools" }, node("p", { class: "hint" }, "Choose a token to go on from it in both models."),

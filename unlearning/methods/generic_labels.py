@@ -90,7 +90,14 @@ class Prepared:
         return [min(options) for options in zip(*(draw.map.mask for draw in self.draws), strict=True)]
 
 
-def prepare(text: str, dictionary: Dictionary, tokenizer: Any, settings: LabelSettings, seed: str) -> Prepared:
+def prepare(
+    text: str,
+    dictionary: Dictionary,
+    tokenizer: Any,
+    settings: LabelSettings,
+    seed: str,
+    opening: Sequence[int] | None = None,
+) -> Prepared:
     """Translate a block and map its positions, once for each draw.
 
     Args:
@@ -99,9 +106,12 @@ def prepare(text: str, dictionary: Dictionary, tokenizer: Any, settings: LabelSe
         tokenizer: Any fast tokenizer.
         settings: Draws, inner alignment, anchors on or off.
         seed: Names the block, so that its draws do not depend on which blocks came before.
+        opening: Of `opening_tokens`, where many blocks share them; found here if None.
     """
     anchors = dictionary if settings.use_anchors else NO_ANCHORS
     generator = random.Random(seed)
+    if opening is None:
+        opening = opening_tokens(anchors, tokenizer) if settings.forbid_anchors else ()
     prepared = Prepared(Encoded(*encode(tokenizer, text)))
     for _ in range(settings.draws):
         translated = translate(text, anchors, draw_translations(anchors, generator))
@@ -113,7 +123,7 @@ def prepare(text: str, dictionary: Dictionary, tokenizer: Any, settings: LabelSe
             for place, anchor in mapped.used
         ]
         if settings.forbid_anchors:
-            suppress.append((0, opening_tokens(anchors, tokenizer)))
+            suppress.append((0, list(opening)))
             prepared.forbidden |= _own_tokens(prepared.source, translated)
         prepared.draws.append(Draw(translated, target, mapped, suppress))
     return prepared
@@ -135,15 +145,13 @@ def first_tokens(translations: Sequence[str], tokenizer: Any, all_words: bool = 
 
 def opening_tokens(dictionary: Dictionary, tokenizer: Any) -> list[int]:
     """Tokens that begin an anchor and little else: whole words, or at least three letters of one."""
-    words = {prefix + anchor.term: anchor.term.split()[0] for anchor in dictionary.enabled() for prefix in (" ", "")}
-    if not words:
-        return []
-    encoded = tokenizer([*words], add_special_tokens=False)["input_ids"]  # in one call, for it is asked at every block
     opening = set()
-    for token, word in {(ids[0], word) for ids, word in zip(encoded, words.values(), strict=True) if ids}:
-        letters = tokenizer.decode([token]).strip()
-        if letters == word or (len(letters) >= 3 and word.startswith(letters)):
-            opening.add(token)
+    for anchor in dictionary.enabled():
+        first_word = anchor.term.split()[0]
+        for token in first_tokens([anchor.term], tokenizer):
+            letters = tokenizer.decode([token]).strip()
+            if letters == first_word or (len(letters) >= 3 and first_word.startswith(letters)):
+                opening.add(token)
     return sorted(opening)
 
 
@@ -190,9 +198,11 @@ def label_blocks(
         first: Begin with this block, a multiple of `batch_blocks`: the same labels as if all were made at once.
         every: Of the forward passes from there on, do only every so many-th: the share of one of several processes.
     """
+    forbids = settings.use_anchors and settings.forbid_anchors
+    opening = opening_tokens(dictionary, tokenizer) if forbids else ()
     for start in range(first, len(texts), batch_blocks * every):
         group = [
-            prepare(text, dictionary, tokenizer, settings, f"{seed}/{index}")
+            prepare(text, dictionary, tokenizer, settings, f"{seed}/{index}", opening)
             for index, text in enumerate(texts[start : start + batch_blocks], start)
         ]
         yield from _label_group(group, baseline, reinforced, settings, only_changed)

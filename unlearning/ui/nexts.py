@@ -197,15 +197,19 @@ def next_table(work: Work, text: str, each: int = SHOWN_EACH, following: str = "
     prepared = prepare_text(work, text + completed) if text else None
     if completed and prepared is not None and list(prepared.source.ids[: len(ids)]) != list(ids):
         completed, prepared = "", prepare_text(work, text)  # its last token goes on into the anchor's next word
-    if prepared is None or len(prepared.source.ids) < len(ids):
+    if prepared is None or (not completed and len(prepared.source.ids) != len(ids)):
         raise_no_token(text)
     place = look_at(work, prepared, len(ids) - 1)
     probabilities = distributions(place, work.settings.label, work.settings.label.alpha)
     found = table(probabilities, tokenizer, ids, each, actual)
     named = {row["id"]: row["token"] for row in found["rows"]}
     translated = prepared.draws[0].translated.text if prepared.draws else text
-    said = {"actual": named[actual[0]] if actual else None, "translated": translated, "text": text}
-    return found | said | {"completed": completed}
+    return found | {
+        "actual": named[actual[0]] if actual else None,
+        "translated": translated,
+        "text": text,
+        "completed": completed,
+    }
 
 
 def rest_of_anchor(text: str, dictionary: Dictionary) -> str:
