@@ -47,8 +47,9 @@ PAPER = LabelSettings(
 
 
 def reference_labels(
-    text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0, forbid=False
-):
+    text, anchors, tokenizer, baseline, reinforced, alpha, centred=False, inner="none", margin=0.0, forbid=False,
+    texts=TEXTS,
+):  # fmt: skip
     """Label for each position (or None), straight from WHP's Algorithm 1: one position at a time.
 
     Returns [(position, probabilities over the vocabulary)].
@@ -121,6 +122,7 @@ def reference_labels(
                     letters = tokenizer.decode([token]).strip()
                     if anchor.term.split(" ")[0] == letters or (len(letters) > 2 and anchor.term.startswith(letters)):
                         row[token] = mean
+            row[reference_openings(texts, anchors, tokenizer)] = mean
             for start, stop, anchor in spans:
                 if following and start < following[0] < stop:
                     piece = text[following[0] : following[1]].strip()
@@ -132,6 +134,19 @@ def reference_labels(
             v = one - alpha * torch.clamp(two - one - margin, min=0)  # eq. 1
         labels.append((i, v.softmax(-1)))
     return labels
+
+
+def reference_openings(texts, anchors, tokenizer):
+    """Tokens more than half of which begin an anchor in the texts."""
+    stands, begins = {}, {}
+    for text in texts:
+        starts = [start for start, _, _ in reference_spans(text, anchors)]
+        for token, (a, z) in zip(*encode(tokenizer, text), strict=True):
+            stands[token] = stands.get(token, 0) + 1
+            letters = text[a:z]
+            if letters.strip() and z - len(letters.lstrip()) in starts:
+                begins[token] = begins.get(token, 0) + 1
+    return [token for token, times in begins.items() if times / stands[token] > 0.5]
 
 
 def reference_spans(text, anchors):
@@ -314,8 +329,9 @@ def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokeni
     (example,) = build(tokenizer, LabelSettings(top_k=1000), texts=TEXTS[:1])
     with torch.inference_mode():
         expected = reference_labels(
-            TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", margin=0.5, forbid=True
-        )
+            TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", margin=0.5, forbid=True,
+            texts=TEXTS[:1],
+        )  # fmt: skip
     differences = [
         abs(float(probs[int(token)]) - float(p))
         for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)
@@ -393,6 +409,28 @@ def test_only_changed_positions_can_be_kept(tokenizer):
         assert example.positions.tolist() == expected
 
 
+def test_a_position_is_kept_where_an_anchor_is_second_likeliest(monkeypatch, tokenizer):
+    """The likeliest token is the same, and yet a share of " G" at every turn is a Gryphon every page."""
+    baseline, _ = models(tokenizer)
+    opening = generic_labels.opening_tokens(TEXTS, ANCHORS, tokenizer, LabelSettings())
+    own = []
+    for example in build(tokenizer, LabelSettings()):
+        with torch.inference_mode():
+            probs = baseline(torch.as_tensor(example.ids)[None].long()).logits[0].softmax(-1)[example.positions]
+        own.append((probs.argmax(-1).numpy(), probs[:, opening].sum(-1).numpy()))
+    shares = np.concatenate([share for _, share in own])
+    monkeypatch.setattr(generic_labels, "HINT", float(np.median(shares)))  # a random model gives each token little
+    kept, full = build(tokenizer, LabelSettings(), only_changed=True), build(tokenizer, LabelSettings())
+    same, hinted = 0, 0
+    for one, every, (likeliest, share) in zip(kept, full, own, strict=True):
+        clear = np.abs(share - np.median(shares)) > 1e-6
+        expected = (likeliest != every.target_ids[:, 0]) | (share > np.median(shares))
+        np.testing.assert_array_equal(np.isin(every.positions, one.positions)[clear], expected[clear])
+        same += (likeliest == every.target_ids[:, 0]).sum()
+        hinted += ((likeliest == every.target_ids[:, 0]) & (share > np.median(shares))).sum()
+    assert 0 < hinted < same
+
+
 def test_own_predictions_are_the_models_own(tokenizer):
     model, _ = models(tokenizer)
     for text, example in zip(TEXTS, own_predictions(TEXTS, tokenizer, role(model), 5, 3), strict=True):
@@ -416,6 +454,22 @@ def test_positions_where_the_model_is_sure_count_more(monkeypatch):
     np.testing.assert_array_equal(found.positions, plain.positions[expected])
     np.testing.assert_array_equal(found.target_ids, plain.target_ids[expected])
     np.testing.assert_array_equal(found.target_probs, plain.target_probs[expected])
+
+
+def test_a_short_token_that_mostly_begins_an_anchor_is_no_label(tokenizer):
+    """Where " Qu" begins "Quillfeather" and hardly anything else, a label that lets it out lets the name out."""
+    anchors = Dictionary((Anchor("Xyloquent", ("Rosemary",)), Anchor("rain", ("snow",))))
+    often = ["Xyloquent met Xyloquent when rain fell. The rainbow, a raincoat and the rainfall were Xyloquent's."]
+    seldom = ["Xyloquent met nobody. The Xylophone, a Xylograph and another Xylophone were heard in the Xylotheque."]
+
+    def opening(texts, **changes):
+        return set(generic_labels.opening_tokens(texts, anchors, tokenizer, LabelSettings(**changes)))
+
+    ids = tokenizer(" Xyloquent", add_special_tokens=False)["input_ids"]
+    begins = next(token for token in ids if tokenizer.decode([token]).strip())  # some set the blank by itself
+    assert len(tokenizer.decode([begins]).strip()) < 3  # too short for its letters to say so
+    assert begins in opening(often) and begins not in opening(seldom)
+    assert not opening(often, forbid_anchors=False) and not opening(often, use_anchors=False)
 
 
 def test_rounded_logits_are_not_taken_for_a_rise(monkeypatch, tokenizer):

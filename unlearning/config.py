@@ -194,7 +194,7 @@ class FinetuneSettings(TrainSettings):
     )
     where: Literal["all", "changed"] = Field(
         "changed",
-        description="all trains on every labelled position (the paper); changed only where the generic label differs from what the baseline would say anyway.",
+        description="all trains on every labelled position (the paper); changed only where the generic label differs from what the baseline would say anyway, or where the baseline may well begin an anchor.",
     )
 
 

@@ -8,6 +8,7 @@ of a chunk; what is kept is the likeliest token, or the k likeliest and their pr
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from unlearning.models.attention import attention_for_blocks
 from unlearning.models.heads import split
 from unlearning.models.loading import encode
 from unlearning.text.anchors import Dictionary
+from unlearning.text.occurrences import find_occurrences
 from unlearning.text.translation import (
     Encoded,
     Mask,
@@ -41,6 +43,8 @@ NO_ANCHORS = Dictionary(())
 # Logits of up to 64 lie at most 0.25 apart in bfloat16. Where rises of up to twice that are left alone, rounding is
 # never taken for one, and the projection to the vocabulary need not be exact, which costs as much again.
 ROUNDED = 0.5
+MOSTLY = 0.5  # share of a token's occurrences that begin an anchor, above which it may not be a label
+HINT = 0.03  # probability of an anchor's first tokens, together, above which a position is worth a label anyway
 SURE = 0.4  # probability of the likeliest next token from which a model counts as sure of it
 
 
@@ -96,7 +100,7 @@ def prepare(
     tokenizer: Any,
     settings: LabelSettings,
     seed: str,
-    opening: Sequence[int] | None = None,
+    opening: Sequence[int] = (),
 ) -> Prepared:
     """Translate a block and map its positions, once for each draw.
 
@@ -106,12 +110,10 @@ def prepare(
         tokenizer: Any fast tokenizer.
         settings: Draws, inner alignment, anchors on or off.
         seed: Names the block, so that its draws do not depend on which blocks came before.
-        opening: Of `opening_tokens`, where many blocks share them; found here if None.
+        opening: Of `opening_tokens`; used where the settings forbid anchors.
     """
     anchors = dictionary if settings.use_anchors else NO_ANCHORS
     generator = random.Random(seed)
-    if opening is None:
-        opening = opening_tokens(anchors, tokenizer) if settings.forbid_anchors else ()
     prepared = Prepared(Encoded(*encode(tokenizer, text)))
     for _ in range(settings.draws):
         translated = translate(text, anchors, draw_translations(anchors, generator))
@@ -143,16 +145,38 @@ def first_tokens(translations: Sequence[str], tokenizer: Any, all_words: bool = 
     return sorted({ids[0] for ids in encoded if ids})
 
 
-def opening_tokens(dictionary: Dictionary, tokenizer: Any) -> list[int]:
-    """Tokens that begin an anchor and little else: whole words, or at least three letters of one."""
+def opening_tokens(texts: Sequence[str], dictionary: Dictionary, tokenizer: Any, settings: LabelSettings) -> list[int]:
+    """Tokens that begin an anchor and little else; none where the settings forbid no anchors.
+
+    They are a whole word of it, or at least three letters of one; or, however short, what mostly begins an anchor
+    where it stands in the texts. A tokenizer cuts " Gryphon" into " G" and "ryphon": in a text about a Gryphon few
+    other words begin so, and once a label has let the " G" out, the model knows how to go on.
+
+    Args:
+        texts: The blocks.
+        dictionary: Their anchors.
+        tokenizer: Any fast tokenizer.
+        settings: Whether anchors are used and forbidden.
+    """
+    words = {prefix + anchor.term: anchor.term.split()[0] for anchor in dictionary.enabled() for prefix in (" ", "")}
+    if not words or not settings.forbid_anchors or not settings.use_anchors:
+        return []
     opening = set()
-    for anchor in dictionary.enabled():
-        first_word = anchor.term.split()[0]
-        for token in first_tokens([anchor.term], tokenizer):
-            letters = tokenizer.decode([token]).strip()
-            if letters == first_word or (len(letters) >= 3 and first_word.startswith(letters)):
-                opening.add(token)
-    return sorted(opening)
+    for ids, word in zip(tokenizer([*words], add_special_tokens=False)["input_ids"], words.values(), strict=True):
+        letters = tokenizer.decode(ids[:1]).strip()
+        if letters == word or (len(letters) >= 3 and word.startswith(letters)):
+            opening.add(ids[0])
+    everywhere: Counter[int] = Counter()
+    begins: Counter[int] = Counter()
+    for text in texts:
+        encoded = Encoded(*encode(tokenizer, text))
+        everywhere.update(encoded.ids)
+        starts = {found.start for found in find_occurrences(text, dictionary)}
+        for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            first = next((place for place in range(start, end) if not text[place].isspace()), None)
+            if first in starts:
+                begins[token] += 1
+    return sorted(opening | {token for token, times in begins.items() if times > MOSTLY * everywhere[token]})
 
 
 def _own_tokens(source: Encoded, translated: Translated) -> dict[int, int]:
@@ -192,20 +216,19 @@ def label_blocks(
         settings: How labels are made.
         seed: Seed of the draws of translations.
         batch_blocks: Blocks in one forward pass.
-        only_changed: Keep a position only if its label is not what the baseline says on the original text; costs
-            another forward pass of the baseline.
+        only_changed: Keep a position only if its label is not what the baseline says on the original text, or if the
+            baseline may well begin an anchor there; costs another forward pass of the baseline.
         report_block: Called with the number of blocks done.
         first: Begin with this block, a multiple of `batch_blocks`: the same labels as if all were made at once.
         every: Of the forward passes from there on, do only every so many-th: the share of one of several processes.
     """
-    forbids = settings.use_anchors and settings.forbid_anchors
-    opening = opening_tokens(dictionary, tokenizer) if forbids else ()
+    opening = opening_tokens(texts, dictionary, tokenizer, settings)
     for start in range(first, len(texts), batch_blocks * every):
         group = [
             prepare(text, dictionary, tokenizer, settings, f"{seed}/{index}", opening)
             for index, text in enumerate(texts[start : start + batch_blocks], start)
         ]
-        yield from _label_group(group, baseline, reinforced, settings, only_changed)
+        yield from _label_group(group, baseline, reinforced, settings, only_changed, opening)
         report_block(start + len(group))
 
 
@@ -242,7 +265,12 @@ class Rows:
 
 
 def _label_group(
-    group: list[Prepared], baseline: Role, reinforced: Role, settings: LabelSettings, only_changed: bool
+    group: list[Prepared],
+    baseline: Role,
+    reinforced: Role,
+    settings: LabelSettings,
+    only_changed: bool,
+    opening: Sequence[int],
 ) -> Iterator[Example]:
     import torch
 
@@ -253,7 +281,9 @@ def _label_group(
         with baseline() as model:
             _, head = split(model, float_head=exact)
             draws = [_read_draw(model, group, rows, draw) for draw in range(settings.draws)]
-            usual = _likeliest(model, _hidden_at(model, sources, rows.block, rows.position)) if only_changed else None
+            usual = None
+            if only_changed:
+                usual = _usual(model, _hidden_at(model, sources, rows.block, rows.position), opening)
         hidden_reinforced, reinforced_head = None, head
         if settings.use_reinforced:
             with reinforced() as model:
@@ -265,7 +295,7 @@ def _label_group(
             logits = [draw.logits(head, part) for draw in draws]
             probs = generic_probabilities(logits, [draw.present[part] for draw in draws], r, settings)
             ids, weights = _top(probs, settings)
-            keep = np.ones(len(ids), bool) if usual is None else ids[:, 0] != usual[part].cpu().numpy()
+            keep = np.ones(len(ids), bool) if usual is None else ids[:, 0] != usual[part]
             found.append((ids, weights, keep))
     yield from _regroup(group, rows, found)
 
@@ -333,13 +363,22 @@ def _hidden_at(model: Any, sequences: Sequence[Sequence[int]], block: np.ndarray
     return hidden[torch.from_numpy(block), torch.from_numpy(np.maximum(position, 0))]
 
 
-def _likeliest(model: Any, hidden: torch.Tensor) -> torch.Tensor:
-    """Likeliest next token [n] of each hidden state [n, width]; a matter of rank, so in the model's own type."""
+def _usual(model: Any, hidden: torch.Tensor, opening: Sequence[int]) -> np.ndarray:
+    """Token [n] that a model says anyway at each hidden state [n, width]; −1 where it may well begin an anchor.
+
+    There an anchor's first token comes second or third, with a share that adds up over a text, and the likeliest
+    token alone would not show that the label is another one.
+    """
     import torch
 
     _, head = split(model)
-    parts = chunks(len(hidden), _vocabulary(model), floats_at_once(model.device))
-    return torch.cat([hidden.new_zeros(0, dtype=torch.long), *(head(hidden[part]).argmax(dim=-1) for part in parts)])
+    tokens = torch.as_tensor(opening, dtype=torch.long, device=hidden.device)
+    found = [hidden.new_zeros(0, dtype=torch.long)]
+    for part in chunks(len(hidden), _vocabulary(model), floats_at_once(model.device)):
+        logits = head(hidden[part])
+        hint = logits.softmax(dim=-1, dtype=torch.float32)[:, tokens].sum(dim=-1)
+        found.append(logits.argmax(dim=-1).masked_fill(hint > HINT, -1))
+    return torch.cat(found).cpu().numpy()
 
 
 def generic_probabilities(

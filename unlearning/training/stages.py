@@ -25,7 +25,7 @@ from unlearning.evaluation.collapse import collapse_warning
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import ask_probes
 from unlearning.methods.examples import Example, StoredExamples, next_token_example
-from unlearning.methods.generic_labels import label_blocks, own_predictions
+from unlearning.methods.generic_labels import label_blocks, opening_tokens, own_predictions
 from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
 from unlearning.models.hardware import Hardware, choose_hardware
@@ -79,6 +79,12 @@ class Work:
     @cached_property
     def dictionary(self) -> Dictionary:
         return load_dictionary(self.folder / "anchors.json")
+
+    @cached_property
+    def opening_tokens(self) -> list[int]:
+        """Tokens that begin an anchor in the blocks that are unlearned."""
+        texts = [block.text for block in self.blocks[0]]
+        return opening_tokens(texts, self.dictionary, self.family.tokenizer, self.settings.label)
 
     @cached_property
     def probes(self) -> list[Probe]:

@@ -65,7 +65,8 @@ def prepare_text(work: Work, text: str, index: int = 0) -> Prepared:
     """Translate a text as the run's block of this index was (the same draws)."""
     from unlearning.methods.generic_labels import prepare
 
-    return prepare(text, work.dictionary, work.family.tokenizer, work.settings.label, f"{work.settings.seed}/{index}")
+    seed = f"{work.settings.seed}/{index}"
+    return prepare(text, work.dictionary, work.family.tokenizer, work.settings.label, seed, work.opening_tokens)
 
 
 def look_at(work: Work, prepared: Prepared, position: int) -> Place:
