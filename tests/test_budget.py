@@ -48,6 +48,13 @@ def test_a_run_worked_out_by_hand():
     assert found.pass_bytes == 4 * 200 * 1e6 and found.peak_bytes == 1e9 + 2e7 + 8e8  # one other role is kept
 
 
+def test_prompts_that_are_gone_on_with_twice_cost_twice():
+    work = Workload(all_blocks=12, all_tokens=2400, kept_blocks=10, kept_tokens=2000, completions=20)
+    once, more, twice = (cost(work, **{"evaluation.completions": n}).stages["evaluate"].seconds for n in (20, 39, 40))
+    none = cost(work, **{"evaluation.completions": 0}).stages["evaluate"].seconds
+    assert once == more and twice - none == pytest.approx(2 * (once - none))
+
+
 def test_what_makes_a_run_longer_makes_its_budget_longer():
     work = Workload(all_blocks=20, all_tokens=4000, kept_blocks=18, kept_tokens=3600, retain_blocks=40,
                     retain_tokens=8000, prompts=30, completions=20)  # fmt: skip

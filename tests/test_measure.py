@@ -31,9 +31,10 @@ INPUTS = MeasureInputs(
 SETTINGS = EvaluationSettings(completions=3, completion_tokens=6, temperature=0.0)
 
 
-def measured(seed=0, inputs=INPUTS, report=lambda kind, **fields: None):
+def measured(seed=0, inputs=INPUTS, report=lambda kind, **fields: None, **changes):
     tokenizer = byte_level_bpe()
-    return measure_role(tiny_llama(tokenizer, seed=seed), tokenizer, inputs, SETTINGS, report)
+    settings = SETTINGS.model_copy(update=changes)
+    return measure_role(tiny_llama(tokenizer, seed=seed), tokenizer, inputs, settings, report)
 
 
 def test_a_role_is_measured_by_the_parts_it_consists_of():
@@ -93,10 +94,31 @@ def by_hand(probes, controls, log_probs, grades):
             "unrelated": {"perplexity": 20.0, "tokens": 8, "log_probs": [-3.0]},
         },
         "completions": [
-            {"kind": kind, "grade": grade, "fluency": {"verdict": verdict, "repetition": 0.1, "distinct": 0.9}}
-            for kind, grade, verdict in grades
+            {
+                "prompt": str(i),
+                "kind": kind,
+                "grade": grade,
+                "fluency": {"verdict": verdict, "repetition": 0.1, "distinct": 0.9},
+            }
+            for i, (kind, grade, verdict) in enumerate(grades)
         ],
     }
+
+
+def test_a_prompt_that_is_gone_on_with_twice_is_drawn_twice_and_counts_once():
+    for wanted, prompts in ((2, 2), (3, 3), (5, 3), (6, 6), (7, 6)):  # every prompt as often as the others
+        assert len(measured(completions=wanted)["completions"]) == prompts
+    found = measured(completions=6, temperature=1.0)["completions"]
+    prompts, texts = [each["prompt"] for each in found], [each["text"] for each in found]
+    assert prompts == 2 * [each.prompt for each in INPUTS.completions] and texts[:3] != texts[3:]
+    leaks = [("probe", 3, "fluent"), ("probe", 0, "fluent")]
+    once = by_hand([0.1], [0.5], [-1], leaks)
+    twice = once | {"completions": 2 * once["completions"]}
+    one, two = (
+        summarise({"baseline": each})["metrics"]["baseline"]["completion_familiarity"] for each in (once, twice)
+    )
+    assert one == two | {"count": 2, "grades": [1, 0, 0, 1]}  # the same interval: there are still two prompts
+    assert two["count"] == 4 and two["grades"] == [2, 0, 0, 2]
 
 
 def test_figures_worked_out_by_hand():

@@ -205,7 +205,12 @@ class EvaluationSettings(Section):
     watch: int = Field(
         8, ge=0, le=200, description="Prompts to watch while training runs (probes and controls, mixed)."
     )
-    completions: int = Field(20, ge=0, le=1000, description="Completions to write and grade.")
+    completions: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        description="Completions to write and grade. With twice as many as there are prompts each is gone on with twice, and so on: a steadier score, for as much more time.",
+    )
     completion_tokens: int = Field(40, ge=1, le=1000, description="New tokens in each completion.")
     temperature: float = Field(
         0.7,
@@ -213,6 +218,10 @@ class EvaluationSettings(Section):
         le=5,
         description="How freely completions are drawn (with the run's seed). 0 always takes the likeliest token, with which small models go round in circles whatever they know.",
     )
+
+    def rounds(self, prompts: int) -> int:
+        """How often each of so many prompts is gone on with: as often as all of them fit into `completions`."""
+        return max(1, self.completions // max(1, prompts))
 
 
 class Settings(Section):

@@ -59,10 +59,19 @@ def probability_familiarity(probabilities: Sequence[Sequence[float]]) -> Estimat
     return bootstrap([sum(row) for row in probabilities])
 
 
-def completion_familiarity(grades: Sequence[int]) -> CompletionFamiliarity:
-    """Score and counts of graded completions; at least one. From 0 (no trace) to 5 (every one a give-away)."""
+def completion_familiarity(grades: Sequence[int], prompts: Sequence[str] | None = None) -> CompletionFamiliarity:
+    """Score and counts of graded completions; at least one. From 0 (no trace) to 5 (every one a give-away).
+
+    Args:
+        grades: 0 to 3, one a completion.
+        prompts: Of each completion, where some have the same and the same number each: what one prompt gives away
+            twice is no second prompt, so that prompts are resampled and not completions. None: all differ.
+    """
     counts = (grades.count(0), grades.count(1), grades.count(2), grades.count(3))
-    return CompletionFamiliarity(bootstrap([{3: 5.0, 2: 1.0}.get(grade, 0.0) for grade in grades]), counts)
+    of_prompt: dict[str, list[float]] = {}
+    for prompt, grade in zip(prompts or map(str, range(len(grades))), grades, strict=True):
+        of_prompt.setdefault(prompt, []).append({3: 5.0, 2: 1.0}.get(grade, 0.0))
+    return CompletionFamiliarity(bootstrap([fmean(scores) for scores in of_prompt.values()]), counts)
 
 
 def bootstrap(values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:

@@ -217,7 +217,7 @@ def _read(model: Any, tokenizer: Any, blocks: Sequence[str]) -> dict[str, Any] |
 def _complete(
     model: Any, tokenizer: Any, inputs: MeasureInputs, settings: EvaluationSettings, seed: int
 ) -> list[dict[str, Any]]:
-    prompts = spread(inputs.completions, settings.completions)
+    prompts = spread(inputs.completions, settings.completions) * settings.rounds(len(inputs.completions))
     texts = generate(
         model, tokenizer, [each.prompt for each in prompts], settings.completion_tokens, settings.temperature, seed
     )
@@ -260,10 +260,11 @@ def _metrics(measured: Mapping[str, Any], by_role: Mapping[str, Mapping[str, Any
 
 def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    grades = [each["grade"] for each in completions if each["kind"] == "probe"]
-    if grades:
-        familiarity = completion_familiarity(grades)
-        found["completion_familiarity"] = familiarity.score.as_dict() | {"grades": list(familiarity.counts)}
+    graded = [each for each in completions if each["kind"] == "probe"]
+    if graded:
+        familiarity = completion_familiarity([each["grade"] for each in graded], [each["prompt"] for each in graded])
+        counts = {"grades": list(familiarity.counts), "count": len(graded)}
+        found["completion_familiarity"] = familiarity.score.as_dict() | counts
     if completions:
         fluency = [each["fluency"] for each in completions]
         verdicts_given = [each["verdict"] for each in fluency]

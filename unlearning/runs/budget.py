@@ -169,7 +169,8 @@ def _evaluation(settings: Settings, work: Workload, speeds: Speeds) -> StageCost
     roles = 2 + settings.label.use_reinforced + (work.taught or settings.teach is not None)
     most = MOST_MEASURED * work.kept_tokens / max(1, work.kept_blocks)
     texts = sum(min(most, tokens) for tokens in (work.kept_tokens, work.held_out_tokens, work.unrelated_tokens))
-    written = min(settings.evaluation.completions, work.completions) * settings.evaluation.completion_tokens
+    prompts = min(settings.evaluation.completions, work.completions)
+    written = prompts * settings.evaluation.rounds(work.completions) * settings.evaluation.completion_tokens
     seconds = (texts + 1.5 * written) / speeds.score_tokens_per_s + written / speeds.generate_tokens_per_s
     seconds += work.prompts * speeds.probe_s
     return StageCost(round(roles * (texts + written)), roles, roles * seconds)
