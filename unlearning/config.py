@@ -165,14 +165,14 @@ class LabelSettings(Section):
 
 
 class ReinforceSettings(TrainSettings):
-    epochs: int = Field(2, ge=1, le=100, description="Times through the blocks.")
-    learning_rate: float = Field(6e-4, gt=0, le=1, description="Step size of AdamW.")
+    epochs: int = Field(1, ge=1, le=100, description="Times through the blocks.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of AdamW.")
     batch_blocks: int = Field(2, ge=1, le=4096, description="Blocks in one optimiser step. The paper: 128.")
 
 
 class FinetuneSettings(TrainSettings):
-    epochs: int = Field(3, ge=1, le=100, description="Times through the blocks: more forgets more and costs more.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of AdamW.")
+    epochs: int = Field(4, ge=1, le=100, description="Times through the blocks: more forgets more and costs more.")
+    learning_rate: float = Field(7.5e-4, gt=0, le=1, description="Step size of AdamW.")
     batch_blocks: int = Field(2, ge=1, le=4096, description="Blocks in one optimiser step. The paper: 128.")
     retain_weight: float = Field(
         2.0, ge=0, le=100, description="Weight of staying close to the baseline on unrelated prose (KL). The paper: 0."
@@ -254,9 +254,9 @@ PRESETS: dict[str, dict[str, Any]] = {
             "retain_weight": 0.0, "retain_blocks": 0, "retain_pieces": 1, "retain_sure": 1, "where": "all",
         },
     },
-    "gentle": {"finetune": {"epochs": 2, "learning_rate": 7.5e-4}},
+    "gentle": {"finetune": {"epochs": 2}},
     "standard": {},
-    "thorough": {"reinforce": {"epochs": 3}, "finetune": {"epochs": 8, "learning_rate": 7.5e-4, "retain_weight": 5.0}},
+    "thorough": {"reinforce": {"epochs": 3, "learning_rate": 6e-4}, "finetune": {"epochs": 8, "retain_weight": 5.0}},
 }  # fmt: skip
 
 
