@@ -152,7 +152,7 @@ class LabelSettings(Section):
     )
     forbid_anchors: bool = Field(
         True,
-        description="No label begins or completes an anchor: a model that knows the text well predicts its names even on the translation. The paper: no.",
+        description="No label is a token that (mostly) begins an anchor in this text, or that completes one: a model that knows the text well predicts its names even on the translation. The paper: no.",
     )
     draws: int = Field(
         1,
