@@ -326,18 +326,18 @@ def test_a_reinforced_adapter_leaking_into_the_baseline_is_noticed(monkeypatch, 
 def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokenizer):
     monkeypatch.setattr(generic_labels, "first_tokens", lambda *arguments: [])
     baseline, reinforced = models(tokenizer)
-    (example,) = build(tokenizer, LabelSettings(top_k=1000), texts=TEXTS[:1])
-    with torch.inference_mode():
-        expected = reference_labels(
-            TEXTS[0], ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", margin=0.5, forbid=True,
-            texts=TEXTS[:1],
-        )  # fmt: skip
-    differences = [
-        abs(float(probs[int(token)]) - float(p))
-        for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)
-        for token, p in zip(ids, row, strict=True)
-    ]
-    assert max(differences) > 0.005  # the unbroken builder stays below 0.002
+    differences = []
+    for text, example in zip(TEXTS, build(tokenizer, LabelSettings(top_k=1000)), strict=True):
+        with torch.inference_mode():
+            expected = reference_labels(
+                text, ANCHORS, tokenizer, baseline, reinforced, 5.0, True, "all", margin=0.5, forbid=True
+            )
+        differences += [
+            abs(float(probs[int(token)]) - float(p))
+            for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)
+            for token, p in zip(ids, row, strict=True)
+        ]
+    assert max(differences) > 0.003  # the unbroken builder stays below 0.002
 
 
 def test_without_anchors_and_alpha_the_label_is_the_baselines_own_argmax(tokenizer):
