@@ -1,5 +1,7 @@
 """The familiarity scores on cases worked out by hand, and the rubric on completions that a reader would grade so."""
 
+from dataclasses import replace
+
 import pytest
 
 from unlearning.evaluation.familiarity import (
@@ -42,6 +44,14 @@ def test_completion_familiarity_is_five_threes_and_one_two():
     assert found.counts == (4, 1, 3, 2)
     assert completion_familiarity([3, 3]).score.value == 5
     assert completion_familiarity([0, 1]).score.value == 0
+
+
+def test_a_prompt_asked_twice_is_one_prompt_of_the_interval_and_two_completions_of_the_score():
+    grades = [3, 0, 2, 0, 0, 0]
+    once, twice = completion_familiarity(grades), completion_familiarity(2 * grades, 2 * list("abcdef"))
+    assert twice.score == replace(once.score, count=12)
+    uneven = completion_familiarity([3, 3, 3, 0], list("aaab"))  # an endpoint left two of b ungraded
+    assert uneven.score.value == 5 * 3 / 4 and uneven.score.count == 4
 
 
 def test_the_papers_baseline_score():

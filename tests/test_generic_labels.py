@@ -324,7 +324,12 @@ def test_a_reinforced_adapter_leaking_into_the_baseline_is_noticed(monkeypatch, 
 
 
 def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokenizer):
-    monkeypatch.setattr(generic_labels, "first_tokens", lambda *arguments: [])
+    right, terms = generic_labels.first_tokens, {anchor.term for anchor in ANCHORS.enabled()}
+
+    def none_of_a_translation(expressions, *more):
+        return right(expressions, *more) if terms.issuperset(expressions) else []
+
+    monkeypatch.setattr(generic_labels, "first_tokens", none_of_a_translation)
     baseline, reinforced = models(tokenizer)
     differences = []
     for text, example in zip(TEXTS, build(tokenizer, LabelSettings(top_k=1000)), strict=True):
@@ -337,7 +342,7 @@ def test_missing_suppression_of_used_translations_is_noticed(monkeypatch, tokeni
             for (_, probs), ids, row in zip(expected, example.target_ids, example.target_probs, strict=True)
             for token, p in zip(ids, row, strict=True)
         ]
-    assert max(differences) > 0.003  # the unbroken builder stays below 0.002
+    assert max(differences) > 0.005  # the unbroken builder stays below 0.002
 
 
 def test_without_anchors_and_alpha_the_label_is_the_baselines_own_argmax(tokenizer):

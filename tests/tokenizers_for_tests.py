@@ -37,6 +37,7 @@ Finch's cat, the Finches' cats, a finch's nest, and finches in the hedge: the ke
 """
 
 REPEATS = 20  # so that merges reach whole words
+SPECIALS = 4  # <unk>, <s>, </s>, <pad>
 
 
 def _lines() -> list[str]:
@@ -76,11 +77,10 @@ def metaspace_unigram() -> PreTrainedTokenizerFast:
         vocab_size=344, special_tokens=["<unk>", "<s>", "</s>", "<pad>"], unk_token="<unk>", show_progress=False
     )
     pieces.train_from_iterator(_lines(), trainer)
-    by_id = sorted(pieces.get_vocab().items(), key=lambda item: item[1])
-    scores = _scores(pieces)
-    vocabulary = [(piece, scores.get(piece, 0.0)) for piece, _ in by_id]
+    trained = [(piece, score) for piece, score in json.loads(pieces.to_str())["model"]["vocab"]]
+    trained[SPECIALS:] = sorted(trained[SPECIALS:], key=lambda each: (-round(each[1], 4), each[0]))  # ties in any order
     # The trainer cannot make byte tokens, so the model is rebuilt with them at the end.
-    tokenizer = Tokenizer(models.Unigram([*vocabulary, *((byte, 0.0) for byte in byte_tokens)], 0, True))
+    tokenizer = Tokenizer(models.Unigram([*trained, *((byte, 0.0) for byte in byte_tokens)], 0, True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
@@ -91,10 +91,6 @@ def metaspace_unigram() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
-
-
-def _scores(tokenizer: Tokenizer) -> dict[str, float]:
-    return dict(json.loads(tokenizer.to_str())["model"]["vocab"])
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from statistics import fmean
 from typing import Any
@@ -64,14 +64,16 @@ def completion_familiarity(grades: Sequence[int], prompts: Sequence[str] | None 
 
     Args:
         grades: 0 to 3, one a completion.
-        prompts: Of each completion, where some have the same and the same number each: what one prompt gives away
-            twice is no second prompt, so that prompts are resampled and not completions. None: all differ.
+        prompts: Of each completion, where some have the same: what one prompt gives away twice is no second prompt,
+            so that prompts are resampled and not completions. None: all differ.
     """
     counts = (grades.count(0), grades.count(1), grades.count(2), grades.count(3))
+    scores = [{3: 5.0, 2: 1.0}.get(grade, 0.0) for grade in grades]
     of_prompt: dict[str, list[float]] = {}
-    for prompt, grade in zip(prompts or map(str, range(len(grades))), grades, strict=True):
-        of_prompt.setdefault(prompt, []).append({3: 5.0, 2: 1.0}.get(grade, 0.0))
-    return CompletionFamiliarity(bootstrap([fmean(scores) for scores in of_prompt.values()]), counts)
+    for prompt, score in zip(prompts or map(str, range(len(grades))), scores, strict=True):
+        of_prompt.setdefault(prompt, []).append(score)
+    spread = bootstrap([fmean(each) for each in of_prompt.values()])
+    return CompletionFamiliarity(replace(spread, value=fmean(scores), count=len(scores)), counts)
 
 
 def bootstrap(values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:

@@ -42,9 +42,9 @@ def add_judgements(
         ):
             if judgement:
                 row |= {"judged": judgement.grade, "reason": judgement.reason}
-        grades = [row["judged"] for row in asked if "judged" in row]
-        if grades:
-            found = completion_familiarity(grades)
+        graded = [row for row in asked if "judged" in row]
+        if graded:
+            found = completion_familiarity([row["judged"] for row in graded], [row["prompt"] for row in graded])
             metrics[role]["judged_familiarity"] = found.score.as_dict() | {"grades": list(found.counts)}
     shown = result["evidence"] | {"completions": evidence}
     return result | {"metrics": metrics, "table": compare_table(metrics), "evidence": shown}

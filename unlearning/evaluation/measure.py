@@ -263,8 +263,7 @@ def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, d
     graded = [each for each in completions if each["kind"] == "probe"]
     if graded:
         familiarity = completion_familiarity([each["grade"] for each in graded], [each["prompt"] for each in graded])
-        counts = {"grades": list(familiarity.counts), "count": len(graded)}
-        found["completion_familiarity"] = familiarity.score.as_dict() | counts
+        found["completion_familiarity"] = familiarity.score.as_dict() | {"grades": list(familiarity.counts)}
     if completions:
         fluency = [each["fluency"] for each in completions]
         verdicts_given = [each["verdict"] for each in fluency]

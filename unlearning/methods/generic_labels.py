@@ -77,7 +77,7 @@ class Draw:
     translated: Translated
     target: Encoded
     map: PositionMap
-    suppress: list[tuple[int, list[int]]]  # from this source position on, these tokens may not be labels
+    suppress: list[tuple[int, Sequence[int]]]  # from this source position on, these tokens may not be labels
 
 
 @dataclass
@@ -125,22 +125,22 @@ def prepare(
             for place, anchor in mapped.used
         ]
         if settings.forbid_anchors:
-            suppress.append((0, list(opening)))
+            suppress.append((0, opening))
             prepared.forbidden |= _own_tokens(prepared.source, translated)
         prepared.draws.append(Draw(translated, target, mapped, suppress))
     return prepared
 
 
-def first_tokens(translations: Sequence[str], tokenizer: Any, all_words: bool = False) -> list[int]:
-    """First token of every translation, as it stands after a blank and at the start of a line.
+def first_tokens(expressions: Sequence[str], tokenizer: Any, all_words: bool = False) -> list[int]:
+    """First token of every expression, as it stands after a blank and at the start of a line.
 
     Args:
-        translations: What an anchor may have been translated by.
+        expressions: An anchor, or what it may have been translated by.
         tokenizer: Any fast tokenizer.
-        all_words: Also the first tokens of a translation's further words, for labels inside later mentions.
+        all_words: Also the first tokens of an expression's further words, for labels inside later mentions.
     """
-    starts = [word for text in translations for word in text.split()] if all_words else []
-    spellings = [prefix + start for start in dict.fromkeys([*translations, *starts]) for prefix in (" ", "")]
+    starts = [word for text in expressions for word in text.split()] if all_words else []
+    spellings = [prefix + start for start in dict.fromkeys([*expressions, *starts]) for prefix in (" ", "")]
     encoded = tokenizer(spellings, add_special_tokens=False)["input_ids"]
     return sorted({ids[0] for ids in encoded if ids})
 
@@ -158,14 +158,15 @@ def opening_tokens(texts: Sequence[str], dictionary: Dictionary, tokenizer: Any,
         tokenizer: Any fast tokenizer.
         settings: Whether anchors are used and forbidden.
     """
-    words = {prefix + anchor.term: anchor.term.split()[0] for anchor in dictionary.enabled() for prefix in (" ", "")}
-    if not words or not settings.forbid_anchors or not settings.use_anchors:
+    if not settings.forbid_anchors or not settings.use_anchors:
         return []
     opening = set()
-    for ids, word in zip(tokenizer([*words], add_special_tokens=False)["input_ids"], words.values(), strict=True):
-        letters = tokenizer.decode(ids[:1]).strip()
-        if letters == word or (len(letters) >= 3 and word.startswith(letters)):
-            opening.add(ids[0])
+    for term in {anchor.term for anchor in dictionary.enabled()}:
+        word = term.split()[0]
+        for token in first_tokens([term], tokenizer):
+            letters = tokenizer.decode([token]).strip()
+            if letters == word or (len(letters) >= 3 and word.startswith(letters)):
+                opening.add(token)
     everywhere: Counter[int] = Counter()
     begins: Counter[int] = Counter()
     for text in texts:
@@ -376,8 +377,11 @@ def _usual(model: Any, hidden: torch.Tensor, opening: Sequence[int]) -> np.ndarr
     found = [hidden.new_zeros(0, dtype=torch.long)]
     for part in chunks(len(hidden), _vocabulary(model), floats_at_once(model.device)):
         logits = head(hidden[part])
-        hint = logits.softmax(dim=-1, dtype=torch.float32)[:, tokens].sum(dim=-1)
-        found.append(logits.argmax(dim=-1).masked_fill(hint > HINT, -1))
+        likeliest = logits.argmax(dim=-1)
+        if opening:
+            hint = logits.softmax(dim=-1, dtype=torch.float32)[:, tokens].sum(dim=-1)
+            likeliest = likeliest.masked_fill(hint > HINT, -1)
+        found.append(likeliest)
     return torch.cat(found).cpu().numpy()
 
 
