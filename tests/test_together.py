@@ -119,6 +119,13 @@ def test_an_error_that_only_says_that_another_is_gone(monkeypatch):
     assert not together.is_bereaved(RuntimeError("shapes differ")) and not together.is_bereaved(ValueError("gloo"))
 
 
+def test_one_of_several_ends_before_anything_can_abort_it():
+    code = "import atexit, os; atexit.register(os.abort); from unlearning import together; together.end(7)"
+    for size, status in ((1, -signal.SIGABRT), (2, 7)):
+        several = os.environ | {"RANK": str(size - 1), "WORLD_SIZE": str(size)}
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=several, timeout=60).returncode == status
+
+
 def test_a_run_gets_a_card_for_each_process_and_one_place_on_a_processor(monkeypatch):
     assert slots_for(2, ("cuda:0", "cuda:1", "cuda:2")) == 2 and slots_for(8, ("cuda:0", "cuda:1")) == 2
     assert slots_for(4, ("cpu",)) == 1 and slots_for(4, ()) == 1

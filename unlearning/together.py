@@ -18,14 +18,14 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from unlearning.models.team import place
 from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.ending import marked, why_it_died
 from unlearning.runs.failures import Failure, is_out_of_memory
 
-__all__ = ["end_those_left", "end_with_starter", "is_bereaved", "is_watched", "last_words", "place", "run"]
+__all__ = ["end", "end_those_left", "end_with_starter", "is_bereaved", "is_watched", "last_words", "place", "run"]
 
 FAILED, ASKED_TO_END = 1, 76  # as in worker
 WATCHED = "UNLEARNING_WATCHED_BY"  # process that keeps watch, in the environment of those it started
@@ -104,6 +104,19 @@ def end_with_starter() -> None:
         os._exit(FAILED)
 
     threading.Thread(target=look, daemon=True).start()
+
+
+def end(status: int) -> NoReturn:
+    """End this process with an exit status.
+
+    One of several ends at once: while Python clears up, a thread that torch's process group has left behind may abort
+    it ("terminate called without an active exception"), and a run that was done would count as failed.
+    """
+    if place()[1] > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def end_those_left(folder: Path) -> None:

@@ -299,4 +299,4 @@ def _slot() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    together.end(main())

@@ -120,7 +120,7 @@ def prepare(
         target = Encoded(*encode(tokenizer, translated.text))
         mapped = position_map(prepared.source, target, translated, settings.inner_alignment)
         all_words = settings.inner_alignment == "all"
-        suppress = [
+        suppress: list[tuple[int, Sequence[int]]] = [
             (place, first_tokens(anchors.anchors[anchor].translations, tokenizer, all_words))
             for place, anchor in mapped.used
         ]

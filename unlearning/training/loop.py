@@ -23,6 +23,7 @@ from unlearning.methods.examples import Batch, Example, collate
 from unlearning.methods.losses import batch_cross_entropy, target_entropy
 from unlearning.models.attention import attention_for_blocks
 from unlearning.models.team import ALONE, Team
+from unlearning.runs.machine import give_back_memory
 from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearning.training.sharing import make_accelerator, on_whole_weights, whole
 
@@ -170,11 +171,15 @@ def train(
     measure(done, steps)
     model.train()
     longest = max((len(example.ids) for term in terms for example in term.examples), default=0)
+    largest = 0  # tokens of the largest pass so far
     for step in range(first, steps):
         rate = learning_rate(step, planned, settings, extra_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         passes = _passes(step, terms, pass_blocks * team.size, seed)
+        if (size := max(map(_padded_tokens, passes), default=0)) > largest:
+            give_back_memory()  # what smaller passes left fits nothing of this one, and would lie beside it
+            largest = size
         torch.manual_seed(zlib.crc32(f"{seed}/{stage}/{step}/{team.rank}".encode()))  # for models with dropout
         with attention_for_blocks(model, dtype, longest):
             values, tokens = _accumulate_gradients(module, passes, terms, accelerator, dtype)
@@ -243,6 +248,11 @@ def _passes(step: int, terms: Sequence[Term], pass_blocks: int, seed: int) -> li
         size = pass_blocks * term.a_block
         passes += [(index, examples[start : start + size]) for start in range(0, len(examples), size)]
     return passes
+
+
+def _padded_tokens(one: tuple[int, list[Example]]) -> int:
+    _, examples = one
+    return len(examples) * max(len(example.ids) for example in examples)
 
 
 def _accumulate_gradients(
