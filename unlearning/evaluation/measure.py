@@ -41,6 +41,7 @@ from unlearning.text.prompts import CompletionPrompt, Probe
 
 Item = TypeVar("Item")
 TEXTS = ("forget", "held_out", "unrelated")
+PARTS = 2 + len(TEXTS)  # of one model's measurement: asked prompts, completions, and each text
 # What the further parts of an evaluation make of a role's answers and the never-taught model's.
 FIGURES = (passage_figures, question_figures, neighbour_figures, divergence_figures)
 
@@ -93,7 +94,7 @@ def measure_role(
         tokenizer: Its tokenizer.
         inputs: What to ask.
         settings: How many completions, how long, how drawn.
-        report: Told `step` after each of five parts, and every completion as a `sample`.
+        report: Told `step` after each of PARTS parts, and every completion as a `sample`.
         seed: Of the drawn completions.
 
     Returns:
@@ -107,7 +108,7 @@ def measure_role(
     def step() -> None:
         nonlocal done
         done += 1
-        report("step", step=done, steps=5)
+        report("step", step=done, steps=PARTS)
 
     prompts = measure_prompts(model, tokenizer, inputs, settings, report, seed, step)
     texts = measure_texts(model, tokenizer, inputs, inputs.most_blocks, step)

@@ -22,7 +22,7 @@ from typing import Any
 from unlearning.config import Settings, TeachSettings, TrainSettings
 from unlearning.errors import InputError, LossNotFiniteError, SettingsError
 from unlearning.evaluation.collapse import collapse_warning
-from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, summarise
+from unlearning.evaluation.measure import PARTS, MeasureInputs, add_fluency, measure_role, summarise
 from unlearning.evaluation.scoring import ask_probes
 from unlearning.methods.examples import Example, StoredExamples, next_token_example
 from unlearning.methods.generic_labels import label_blocks, opening_tokens, own_predictions
@@ -357,11 +357,14 @@ def _evaluate(work: Work) -> dict[str, Any]:
     """Measure every role that exists; what was measured before a stop is kept."""
     inputs, roles = measure_inputs(work), measured_roles(work)
     paths = {role: work.stage_folder("evaluate") / f"{role}.json" for role in roles}
+    mine = work.team.share(roles)
+    progress = _Progress(work, "evaluate", PARTS * len(mine))
+    progress.kept(PARTS * sum(paths[role].exists() for role in mine))
     with _each_on_its_own(work.team):
-        for role in work.team.share(roles):
+        for place, role in enumerate(mine):
             if not paths[role].exists():
                 with work.family.role(role) as model:
-                    report = partial(_report_or_stop, work, stage="evaluate", role=role)
+                    report = partial(_report_part, work, progress, role, PARTS * place)
                     measured = measure_role(
                         model, work.family.tokenizer, inputs, work.settings.evaluation, report, seed=work.settings.seed
                     )
@@ -394,10 +397,13 @@ def _each_on_its_own(team: Team) -> Iterator[None]:
         raise Stopped
 
 
-def _report_or_stop(work: Work, kind: str, **fields: Any) -> None:
-    """Report, and end between two parts of a measurement if that was asked for."""
-    work.report(kind, **fields)
-    if kind == "step" and fields["step"] < fields["steps"] and work.should_stop():
+def _report_part(work: Work, progress: _Progress, role: str, before: int, kind: str, **fields: Any) -> None:
+    """Report what `measure_role` tells, and end between two parts of it if that was asked for."""
+    if kind != "step":
+        work.report(kind, stage="evaluate", role=role, **fields)
+        return
+    progress.tell(before + fields["step"])
+    if fields["step"] < PARTS and work.should_stop():  # after the last one, what was measured is saved first
         raise Stopped
 
 
@@ -575,6 +581,12 @@ class _Progress:
         self.first += done
 
     def __call__(self, done: int) -> None:
+        self.tell(done)
+        if self.work.should_stop():
+            raise Stopped
+
+    def tell(self, done: int) -> None:
+        """Report without asking for a request to stop."""
         done += self.before
         spent, left = (
             self._read(done) - self._read(self.first),
@@ -583,8 +595,6 @@ class _Progress:
         seconds_left = (time.monotonic() - self.began) / spent * left
         step, steps = self._in_blocks(done), self._in_blocks(self.blocks + self.pieces)
         self.work.report("step", stage=self.stage, step=step, steps=steps, seconds_left=seconds_left)
-        if self.work.should_stop():
-            raise Stopped
 
     def _read(self, done: int) -> float:
         """Blocks read for so many."""
