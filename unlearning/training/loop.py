@@ -23,7 +23,7 @@ from unlearning.methods.examples import Batch, Example, collate
 from unlearning.methods.losses import batch_cross_entropy, target_entropy
 from unlearning.models.attention import attention_for_blocks
 from unlearning.models.team import ALONE, Team
-from unlearning.runs.machine import give_back_memory
+from unlearning.runs.machine import trim_heap
 from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearning.training.sharing import make_accelerator, on_whole_weights, whole
 
@@ -178,7 +178,8 @@ def train(
             group["lr"] = rate
         passes = _passes(step, terms, pass_blocks * team.size, seed)
         if (size := max(map(_padded_tokens, passes), default=0)) > largest:
-            give_back_memory()  # what smaller passes left fits nothing of this one, and would lie beside it
+            if largest:
+                trim_heap()  # what smaller passes left fits nothing of this one, and would lie beside it
             largest = size
         torch.manual_seed(zlib.crc32(f"{seed}/{stage}/{step}/{team.rank}".encode()))  # for models with dropout
         with attention_for_blocks(model, dtype, longest):
