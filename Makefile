@@ -1,6 +1,6 @@
 # make app, make test, make check: each brings what it needs first, and is quick when that is there already.
 .DEFAULT_GOAL := help
-.PHONY: help app test check lint model browser clean
+.PHONY: help app test check lint model benchmarks browser clean
 SHELL := /bin/bash
 
 # The newest of the supported Pythons first; `make PYTHON=/path/to/python …` chooses another.
@@ -31,6 +31,8 @@ lint: $(VENV)/dev.stamp ## style and types alone
 model: $(VENV)/app.stamp ## fetch the default model (once, 98 MB)
 	@$(RUN) -m unlearning models fetch smollm2-135m --quiet
 
+benchmarks: $(VENV)/benchmarks.stamp ## bring what `unlearning benchmarks` and its tests need (once, 350 MB)
+
 browser: ## a Chromium for the tests of the page, where it can be installed
 	@.ci/browser
 
@@ -49,4 +51,8 @@ $(VENV)/app.stamp: requirements.txt constraints.txt
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/benchmarks.stamp: requirements-benchmarks.txt $(VENV)/app.stamp
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-benchmarks.txt -c constraints.txt
 	@touch $@
