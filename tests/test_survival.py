@@ -18,6 +18,7 @@ from runs_for_tests import wait_until
 from worker_farm import Farm
 
 from unlearning.config import make_settings
+from unlearning.evaluation.measure import PARTS
 from unlearning.runs import archive, queue, store
 from unlearning.runs.durable import read_json, write_json
 from unlearning.runs.events import EVENTS, read, timeline
@@ -186,6 +187,14 @@ def test_stop_saves_in_every_stage_and_resume_ends_the_same(farm, alone, tmp_pat
     same_outcome(folder, alone)
     done = [e["step"] for e in read(folder).events if e["kind"] == "step" and e["stage"] == "label"]
     assert done == sorted(set(done))  # no block was labelled twice
+
+
+def test_the_last_stage_counts_on_over_all_models(alone):
+    told = [event for event in read(alone).events if event["kind"] == "step" and event["stage"] == "evaluate"]
+    assert [event["step"] for event in told] == list(range(1, told[0]["steps"] + 1))
+    assert (
+        told[0]["steps"] == PARTS * 4 and told[-1]["seconds_left"] == 0
+    )  # never taught, baseline, reinforced, unlearned
 
 
 def usable(folder, stage):

@@ -357,7 +357,7 @@ def _evaluate(work: Work) -> dict[str, Any]:
     """Measure every role that exists; what was measured before a stop is kept."""
     inputs, roles = measure_inputs(work), measured_roles(work)
     paths = {role: work.stage_folder("evaluate") / f"{role}.json" for role in roles}
-    mine = work.team.share(roles)
+    mine = sorted(work.team.share(roles), key=lambda role: not paths[role].exists())  # those that are kept come first
     progress = _Progress(work, "evaluate", PARTS * len(mine))
     progress.kept(PARTS * sum(paths[role].exists() for role in mine))
     with _each_on_its_own(work.team):
