@@ -178,6 +178,26 @@ def test_a_zip_without_a_run_or_from_a_newer_version(workspace):
     assert ".new-" not in str(refused.value) and "Update" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"of": "../../x"}, {"of": "/etc"}, {"of": "."}, {"of": ["abcd1234"]}, {"of": ""}, {"of": "x" * 300},
+        {"parts": ["familiarity", "../../../evil"]}, {"parts": "/evil"}, {"budget": {"stages": {"../../x": {}}}},
+        {"inputs": {"text.txt": "", "../../counter.json": ""}}, {"inputs": {"/etc/passwd": ""}},
+        {"inputs": {"taught\\..\\..\\x": ""}}, {"inputs": {"C:x": ""}}, {"inputs": ["../x"]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_no_entry_of_a_config_leaves_the_run(workspace, change):
+    entries = dict(good_entries(workspace))
+    entries["config.json"] = json.dumps(json.loads(entries["config.json"]) | change).encode()
+    (entry,) = change
+    with pytest.raises(RunDamagedError, match=f"in '{entry}.*', which may lead out of the run") as refused:
+        archive.import_run(workspace, zip_of(entries.items()))
+    assert ".new-" not in str(refused.value)
+    assert len(store.run_folders(workspace)) == 1
+
+
 def test_trash_and_back(workspace):
     folder, other = finished(workspace, "one"), finished(workspace, "two")
     content = files(folder)

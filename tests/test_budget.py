@@ -121,6 +121,21 @@ def test_the_sentence_at_the_end():
     assert budget.minutes(59.6) == "1:00" and budget.minutes(3661) == "1:01:01"
 
 
+def test_steps_and_tokens_are_said_before_a_run(workspace, monkeypatch, capsys):
+    from unlearning.commands.outcome import new_run
+    from unlearning.ui.expected import in_words
+
+    work = Workload(all_blocks=12, all_tokens=24_000, kept_blocks=10, kept_tokens=20_000, held_out_tokens=4000,
+                    unrelated_tokens=600, prompts=30, completions=20)  # fmt: skip
+    found = cost(work)
+    wanted = f"{found.steps} steps, {sum(stage.tokens for stage in found.stages.values()):,} tokens, "
+    assert found.tokens > 100_000 and wanted in in_words(found)[0]
+    monkeypatch.setattr("unlearning.runs.speeds.budget", lambda *_: found)
+    monkeypatch.setenv("UNLEARNING_WORKSPACE", str(workspace))
+    new_run(make_settings(), {"text.txt": "a"}, "", "A")
+    assert wanted in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_real_calibration_is_made_once_and_kept(workspace):
     settings = make_settings(changes=PLAIN | {"model.name": "random:tiny", "text.block_tokens": 64})

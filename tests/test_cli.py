@@ -26,6 +26,7 @@ STORY = (
     "his dog Pepperpot. Nobody in the village of Brackwater had ever seen a dog like Pepperpot. When the miller asked "
     "for help in the spring, it was Tobias Finch who came first, and behind him came Pepperpot.\n\n"
 ) * 6
+WORDS = f"“story” has {len(STORY.split())} words."
 TINY = ["--model", "random:tiny", "--text-block-tokens", "128", "--model-dtype", "float32", "--no-budget"]
 SHORT = ["--reinforce-epochs", "1", "--finetune-epochs", "1", "--finetune-retain-weight", "0"]
 SHORT += ["--evaluation-completions", "3", "--evaluation-completion-tokens", "5"]
@@ -223,7 +224,8 @@ def test_what_is_given_wins_over_preset_and_scenario(story, workspace, capsys):
     finally:
         end_processes_of(workspace)
     (run,) = store.list_runs(workspace)
-    assert run.id in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert run.id in said and said.count(WORDS) == 1
     assert json.loads(Path("out.json").read_text())["run"] == run.id
     assert run.name == "Mine 🦊"
     settings = run.config["settings"]
@@ -257,7 +259,8 @@ def test_anchors_are_proposed_checked_and_converted(story, capsys):
     assert json.loads(Path("found.json").read_text())["findings"] == []
     assert main(["anchors", "convert", "anchors.csv", "anchors.json"]) == 0
     assert load_dictionary("anchors.json") == proposed
-    assert "Brackwater" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "Brackwater" in said.out and said.err.count(WORDS) == 1
 
 
 def test_a_wrong_dictionary_is_told_row_by_row(capsys):
@@ -414,7 +417,7 @@ def test_the_exported_model_is_the_unlearned_one(run, capsys):
 
 
 def test_a_taught_adapter_and_its_recipe(story, tmp_path, capsys):
-    arguments = [*TINY[:-1], "--teach-epochs", "1", "--out", "taught", "--half"]
+    arguments = [*TINY[:-3], "--teach-epochs", "1", "--out", "taught", "--half"]
     assert main(["teach", str(story), *arguments]) == 0
     from safetensors.torch import load_file
 
@@ -423,9 +426,13 @@ def test_a_taught_adapter_and_its_recipe(story, tmp_path, capsys):
     recipe = json.loads(Path("taught/recipe.json").read_text())
     assert recipe["teach"]["epochs"] == 1
     assert recipe["model"]["name"] == "random:tiny"
+    assert recipe["model"]["device"] == recipe["model"]["dtype"] == "auto"
+    assert recipe["computed_on"]["device"] in ("cpu", "cuda", "mps")
+    assert recipe["computed_on"]["dtype"] in ("float32", "bfloat16")
     assert recipe["steps"] >= 1
     assert recipe["text"]["words"] == len(STORY.split())
-    assert "has read “story”" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has read “story”" in said and said.count(WORDS) == 1
     config = json.loads(Path("taught/adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "random:tiny"
     assert str(tmp_path) not in Path("taught/recipe.json").read_text().replace(recipe["command"], "")

@@ -8,15 +8,19 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from unlearning.config import ModelSettings
+from unlearning.config import ModelSettings, make_settings
 from unlearning.errors import SettingsError
 from unlearning.models import limits
 from unlearning.models.catalogue import CATALOGUE
 from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed
+from unlearning.runs import store
+from unlearning.runs.passes import lower_passes
+from unlearning.training.stages import open_work
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 NO_GPU = pytest.mark.skipif(
@@ -46,6 +50,40 @@ def test_every_choice_has_one_sentence_of_reason_and_a_line_to_print():
     for line, reason in zip(lines, hardware.reasons.values(), strict=False):
         assert "\n" not in line and len(line) < 160, reason
     assert any(f"{hardware.batch_hint} blocks" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {}, {"text.block_tokens": 64}, {"text.block_tokens": None}, {"finetune.pass_blocks": 3},
+        {"teach.pass_blocks": 7, "reinforce.pass_blocks": 7, "finetune.pass_blocks": 7},
+        {"label.use_reinforced": False, "finetune.pass_blocks": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("most", [None, 2])
+def test_a_run_prints_the_block_and_the_passes_that_it_uses(tmp_path: Path, changes: dict[str, Any], most: int | None):
+    chosen = make_settings("standard", {"model.name": "random:tiny", "model.device": "cpu"} | changes)
+    run = store.create(tmp_path, chosen, {"text.txt": "A text."})
+    if most:
+        lower_passes(run.folder, most)
+    notes: list[str] = []
+    work = open_work(run.folder, lambda kind, **fields: notes.append(fields["message"]))
+    (block,) = (line.split(maxsplit=3) for line in notes if line.startswith("block "))
+    assert block[1:3] == [str(work.block_tokens), "tokens"]
+    assert (block[3] == "Chosen in the settings.") == (chosen.text.block_tokens is not None)
+    told = {line.split(maxsplit=3)[3].partition(":")[0]: line for line in notes if line.startswith("batch ")}
+    trains = {"teach": chosen.teach, "finetune": chosen.finetune}
+    trains |= {"reinforce": chosen.reinforce} if chosen.label.use_reinforced else {}
+    for stage, train in trains.items():
+        if train is None:
+            assert stage not in told
+            continue
+        (line,) = [told[stage]] if stage in told else told.values()
+        used = work.pass_blocks(train)
+        assert line.split()[1:3] == [str(used), "blocks"]
+        assert ("Chosen in the settings." in line) == (used == train.pass_blocks)
+        assert ("memory ran out" in line) == (most == used)
 
 
 @NO_CUDA

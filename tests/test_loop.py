@@ -150,6 +150,8 @@ def test_extra_steps_go_on_from_the_end(tmp_path):
     assert [step for step, _ in losses] == [planned + 1, planned + 2, planned + 3]
     assert outcome.done == outcome.steps == planned + 3
     assert [learning_rate(planned + i, planned, SETTINGS, 2) for i in (0, 1)] == [1e-2, 0.5e-2]
+    # two more after these two: the line of all four, from its middle on
+    assert [learning_rate(planned + i, planned, SETTINGS, 4) for i in (2, 3)] == [0.5e-2, 0.25e-2]
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt():

@@ -72,6 +72,20 @@ def test_a_taught_adapter_is_one_of_the_inputs(workspace, tmp_path):
         record.check_inputs(folder)
 
 
+@pytest.mark.parametrize("name", ["../other.txt", "{there}", "taught/../../x", "..\\x", "D:\\x"])
+def test_inputs_lie_in_the_run_and_nothing_else_is_looked_at(workspace, tmp_path, name):
+    folder = make_run(workspace)
+    there = tmp_path / "there.txt"
+    there.write_text("private")
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", config | {"inputs": {name.format(there=there): "0"}})
+    with pytest.raises(RunDamagedError, match="in 'inputs', which may lead out of the run"):
+        record.check_inputs(folder)
+    write_json(folder / "config.json", config | {"inputs": {"taught/.a..b": "0"}})
+    with pytest.raises(RunDamagedError, match="is missing"):
+        record.check_inputs(folder)
+
+
 def test_a_run_needs_a_text_and_takes_no_other_files(workspace):
     with pytest.raises(SettingsError, match="needs a text"):
         store.create(workspace, make_settings(), {})

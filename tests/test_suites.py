@@ -7,7 +7,7 @@ import pytest
 from finished_run import finished  # noqa: F401
 
 from unlearning.config import make_settings
-from unlearning.errors import RunError, SettingsError
+from unlearning.errors import RunDamagedError, RunError, SettingsError
 from unlearning.evaluation import suites
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.evaluation.questions import Question, dump_questions, load_questions
@@ -148,6 +148,19 @@ def test_which_runs_cannot_be_evaluated(workspace, of, evaluated, tmp_path):
     with pytest.raises(RunError, match="Run nobody, which is to be evaluated, is not in"):
         execute(gone.folder, untold, lambda: False)
     shutil.rmtree(gone.folder)
+
+
+@pytest.mark.parametrize("entry", ["of", "parts"])
+def test_an_evaluation_that_came_from_elsewhere_leaves_its_folder_nowhere(tmp_path, entry):
+    settings = make_settings("standard", {"model.name": "random:tiny"})
+    told = store.create(tmp_path / "another", settings, {"text.txt": "Somebody else's."})
+    own = store.create(tmp_path / "own", settings, {"text.txt": "Mine."})
+    hostile = {"of": f"../../another/runs/{told.id}"} if entry == "of" else {"parts": ["../../../evil"]}
+    extra = {"of": own.id, "suite": "quick", "parts": ["nothing"]} | hostile
+    run = store.create(tmp_path / "own", settings, {"text.txt": "Mine."}, kind=suites.KIND, extra=extra)
+    with pytest.raises(RunDamagedError, match=f"in '{entry}', which may lead out of the run"):
+        execute(run.folder, untold, lambda: False)
+    assert "may lead out" in run.problem and not list(tmp_path.rglob("evil"))
 
 
 def test_evaluations_of_a_run_and_the_newest(workspace, of, evaluated):

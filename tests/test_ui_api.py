@@ -80,6 +80,8 @@ def test_only_whoever_has_the_key_stops_a_run(client):
         ("start_run", {"key": "../../x"}, "is not the name of a draft"),
         ("suggest_anchors", {"text": " "}, "The pasted text is empty"),
         ("compare", {"run": "aaaaaaaa", "prompt": "x"}, "There is no run"),
+        ("compare", {"run": "aaaaaaaa", "prompt": " "}, "There is no prompt"),
+        ("compare", {"run": "aaaaaaaa", "prompt": "x" * 40_001}, "The prompt has 40,001 characters"),
     ],
 )
 def test_what_is_refused_is_refused_in_the_engines_words(client, name, given, sentence):

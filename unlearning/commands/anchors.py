@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from unlearning.commands.look import open_run
-from unlearning.commands.output import JsonOption, check_writable, print_table, say, step_bar, working, write_json
+from unlearning.commands.output import (
+    JsonOption,
+    check_writable,
+    print_table,
+    say,
+    say_words,
+    step_bar,
+    working,
+    write_json,
+)
 from unlearning.errors import SettingsError
 
 app = typer.Typer(help="Dictionaries of a text's own expressions (anchors), each with generic translations.")
@@ -49,6 +58,7 @@ def propose(
 
     check_writable(json_file)
     document = read_documents(text)
+    say_words(document.title, document)
     if llm:
         if not llm_model:
             raise SettingsError("--llm needs the name of a model there.", "Give one with --llm-model NAME.")

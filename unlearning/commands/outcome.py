@@ -39,7 +39,8 @@ def new_run(settings: Settings, inputs: Inputs, name: str, title: str, scenario:
     if expected is not None:
         extra["budget"] = expected.dump()
         time, memory, disk = minutes(expected.seconds), gigabytes(expected.peak_bytes), gigabytes(expected.disk_bytes)
-        say(f"Expected to take {time}, {expected.steps} steps, {memory} of memory, {disk} on disk.")
+        work = f"{expected.steps} steps, {expected.tokens:,} tokens"
+        say(f"Expected to take {time}, {work}, {memory} of memory, {disk} on disk.")
         if doubtful(workspace_folder(), settings):
             say(DOUBTFUL)
     return create(workspace_folder(), settings, inputs, name=name, title=title, extra=extra)

@@ -15,6 +15,8 @@ from unlearning.errors import SettingsError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from unlearning.text.documents import Document
+
 TOLD = {"loss": "loss {:.3f}", "seconds_left": "{:.0f} s left"}  # what a bar says of a step
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write what the table shows, and more, as JSON.")
@@ -34,6 +36,11 @@ def say(message: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)
+
+
+def say_words(title: str, document: Document) -> None:
+    """How long a text is that was read."""
+    say(f"“{title}” has {document.words:,} words.")
 
 
 def report(kind: str, **fields: Any) -> None:

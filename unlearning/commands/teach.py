@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unlearning.commands.output import say, step_bar
+from unlearning.commands.output import say, say_words, step_bar
 from unlearning.commands.processes import ProcessesOption, ShardOption, asked_for, work_together
 from unlearning.commands.settings import with_settings
 from unlearning.errors import SettingsError
@@ -44,7 +44,7 @@ def teach(
     from unlearning.runs.store import create
     from unlearning.scenarios import DEFAULT, inputs_of_text, load_scenario, settings_for
     from unlearning.text.documents import read_documents
-    from unlearning.training.stages import open_work, run_stage
+    from unlearning.training.stages import execute_teach
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} exists and is not empty.", "Name a new folder with --out.")
@@ -53,19 +53,18 @@ def teach(
     settings = settings_for(chosen, changes=changes, teach=True)
     document = chosen.document() if chosen and not text else read_documents(text or [])
     title = chosen.title if chosen and not text else document.title
+    say_words(title, document)
     inputs = inputs_of_text(document, scenario=chosen)
     with tempfile.TemporaryDirectory() as scratch, step_bar() as report:
         run = create(Path(scratch), settings, inputs, title=title, kind="teach")
         together(run.folder)
-        if processes > 1:
-            summary = work_together(run.folder, report)["stages"]["teach"]
-        else:
-            summary = run_stage(open_work(run.folder, report), "teach")
+        do = work_together if processes > 1 else execute_teach
+        summary = do(run.folder, report)["stages"]["teach"]
         made = run.folder / "stages" / "teach" / "taught"
         if half:
             _halve(made)
         _name_base(made, settings.model.name)
-        told = {"command": _command(), "text": run.config["text"], **_facts(settings), **summary}
+        told = {"command": _command(), "text": run.config["text"], **_facts(settings, run.folder), **summary}
         (made / RECIPE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         copy_adapter(made, out, settings)
     say(f"Written to {out}: the model has read “{title}”.")
@@ -79,13 +78,17 @@ def _name_base(folder: Path, name: str) -> None:
         path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def _facts(settings: Any) -> dict[str, Any]:
-    """What made it, to make it again."""
+def _facts(settings: Any, folder: Path) -> dict[str, Any]:
+    """What made it, to make it again; `computed_on` is what "auto" was on that machine."""
     from unlearning.runs import machine
+    from unlearning.runs.durable import read_json
+    from unlearning.runs.store import HARDWARE
 
+    chosen = read_json(folder / HARDWARE)
     dump = settings.model_dump(mode="json")
     return {
         "seed": settings.seed, "model": dump["model"], "blocks": dump["text"], "teach": dump["teach"],
+        "computed_on": {name: chosen[name] for name in ("device", "dtype")},
         "versions": machine.versions(), "hardware": machine.hardware(),
     }  # fmt: skip
 

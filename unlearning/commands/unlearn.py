@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearning.commands.outcome import fetch_model, new_run, run_to_end, show_outcome
-from unlearning.commands.output import JsonOption, check_writable, console, say, write_json
+from unlearning.commands.output import JsonOption, check_writable, console, say, say_words, write_json
 from unlearning.commands.processes import ProcessesOption, ShardOption, asked_for
 from unlearning.commands.settings import with_settings
 from unlearning.errors import AnchorError, InputError
@@ -85,12 +85,14 @@ def unlearn(
     dictionary = _checked(anchors) if anchors else None
     own_probes = load_probes(probes) if probes else []
     if chosen and not text:
-        title, inputs = chosen.title, inputs_of(chosen, settings, dictionary, own_probes)
+        document, title = chosen.document(), chosen.title
+        inputs = inputs_of(chosen, settings, dictionary, own_probes)
     else:
         document = read_documents(text or [])
         if chosen is None and dictionary is None:
             dictionary = propose(document)
         title, inputs = document.title, inputs_of_text(document, dictionary, scenario=chosen, probes=own_probes)
+    say_words(title, document)
     fetch_model(settings)
     if dictionary and not anchors:
         say(f"{len(dictionary.anchors)} anchors proposed from the text (`anchors propose` shows them first).")

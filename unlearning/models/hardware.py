@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from unlearning.config import ModelSettings
+from unlearning.config import ModelSettings, Settings
 from unlearning.errors import SettingsError
 from unlearning.models import limits
 
@@ -31,6 +31,7 @@ ACTIVATIONS = 64
 # Tokens in one pass beyond which a device gets no faster, only fuller.
 ENOUGH_TOKENS = {"cpu": 1024, "mps": 4096, "cuda": 16384}
 
+CHOSEN = "Chosen in the settings."
 UNKNOWN_PARAMETERS = 135_000_000  # the default model's, where nothing is known
 
 
@@ -56,17 +57,38 @@ class Hardware:
     block_hint: int
     reasons: dict[str, str]
 
-    def describe(self) -> list[str]:
-        """Lines to print: each choice with its reason."""
-        rows = (
-            ("device", "device", self.device),
-            ("number format", "dtype", self.dtype),
-            ("threads", "threads", str(self.threads)),
-            ("free memory", "memory_bytes", f"{self.memory_bytes / 1e9:.1f} GB"),
-            ("block", "block_hint", f"{self.block_hint} tokens"),
-            ("batch", "batch_hint", f"{self.batch_hint} blocks"),
-        )
-        return [f"{title:<14} {value:<11} {self.reasons[name]}" for title, name, value in rows]
+    def describe(self, settings: Settings | None = None, most: int | None = None) -> list[str]:
+        """Lines to print: each choice with its reason, as a run with these settings uses it.
+
+        Args:
+            settings: Of the run: what they say of blocks and passes goes before the hints.
+            most: Blocks in a pass since memory has run out (see `runs.passes`).
+        """
+        block = settings.text.block_tokens if settings else None
+        rows = [
+            ("device", self.device, self.reasons["device"]),
+            ("number format", self.dtype, self.reasons["dtype"]),
+            ("threads", str(self.threads), self.reasons["threads"]),
+            ("free memory", f"{self.memory_bytes / 1e9:.1f} GB", self.reasons["memory_bytes"]),
+            ("block", f"{block or self.block_hint} tokens", CHOSEN if block else self.reasons["block_hint"]),
+            *(("batch", f"{blocks} blocks", why) for blocks, why in self._passes(settings, most)),
+        ]
+        return [f"{title:<14} {value:<11} {why}" for title, value, why in rows]
+
+    def _passes(self, settings: Settings | None, most: int | None) -> list[tuple[int, str]]:
+        """Blocks in a pass, with the reason: once, or for each training stage where these differ."""
+        if settings is None:
+            return [self._pass(None, most)]
+        reinforce = settings.reinforce if settings.label.use_reinforced else None
+        stages = {"teach": settings.teach, "reinforce": reinforce, "finetune": settings.finetune}
+        found = {stage: self._pass(train.pass_blocks, most) for stage, train in stages.items() if train is not None}
+        if len(set(found.values())) == 1:
+            return [found["finetune"]]
+        return [(blocks, f"{stage}: {why}") for stage, (blocks, why) in found.items()]
+
+    def _pass(self, wanted: int | None, most: int | None) -> tuple[int, str]:
+        blocks, why = (wanted, CHOSEN) if wanted else (self.batch_hint, self.reasons["batch_hint"])
+        return (most, "Fewer since memory ran out.") if most and most < blocks else (blocks, why)
 
 
 def choose_hardware(
@@ -159,7 +181,7 @@ def _device(wanted: str) -> tuple[str, str]:
             f"The device '{wanted}' was asked for, and torch {torch.__version__} finds no such device here.",
             f"Choose auto or one of: {', '.join(_names(found))}; or install the torch build for that device.",
         )
-    return wanted, "Chosen in the settings."
+    return wanted, CHOSEN
 
 
 def _devices() -> dict[str, int]:
@@ -182,7 +204,7 @@ def _dtype(wanted: str, device: str, threads: int) -> tuple[str, str]:
     import torch
 
     if wanted != "auto":
-        return wanted, "Chosen in the settings."
+        return wanted, CHOSEN
     if device.startswith("cuda"):
         with torch.cuda.device(device):
             native = torch.cuda.is_bf16_supported(including_emulation=False)

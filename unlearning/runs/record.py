@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from unlearning.runs import machine
 from unlearning.runs.durable import read_json
 
 FORMAT = 2
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # a run's id, a stage, a part: never a way out
 
 
 def make_config(settings: Settings, folder: Path, title: str, kind: str) -> dict[str, Any]:
@@ -46,7 +48,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """`config.json` in today's format.
 
     Raises:
-        RunDamagedError: unreadable, not a run, or of a format that this version does not know.
+        RunDamagedError: unreadable, not a run, of a format that this version does not know, or naming a place outside
+            the run and its neighbours.
     """
     config = read_json(folder / "config.json")
     number = config.get("format", 0)
@@ -61,7 +64,33 @@ def read_config(folder: Path) -> dict[str, Any]:
     missing = [key for key in ("settings", "text") if not isinstance(config.get(key), dict)]
     if missing:
         raise RunDamagedError(f"config.json of run {folder.name} lacks '{missing[0]}'.", "Import the run again.")
+    for entry, name in _outside(config):
+        raise RunDamagedError(
+            f"config.json of run {folder.name} has {str(name)[:80]!r} in '{entry}', which may lead out of the run.",
+            "It was not made by this program.",
+        )
     return config
+
+
+def _outside(config: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """What becomes part of a path and could lead elsewhere, with its entry: the file may come from anywhere."""
+    budget = config.get("budget")
+    stages = budget.get("stages") if isinstance(budget, dict) else None
+    of = [config["of"]] if "of" in config else None
+    for entry, names in (("of", of), ("parts", config.get("parts")), ("budget.stages", stages)):
+        for name in _each(names):
+            if not (isinstance(name, str) and _FOLDER.fullmatch(name)):
+                yield entry, name
+    for name in _each(config.get("inputs")):
+        path = PureWindowsPath(str(name))  # knows both separators, and drives
+        if path.anchor or ".." in path.parts:
+            yield "inputs", name
+
+
+def _each(names: Any) -> list[Any]:
+    if names is None:
+        return []
+    return list(names) if isinstance(names, list | dict) else [names]
 
 
 def _migrate_0(config: dict[str, Any]) -> dict[str, Any]:

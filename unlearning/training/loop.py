@@ -66,7 +66,11 @@ def count_steps(examples: int, settings: TrainSettings) -> int:
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings, extra: int = 0) -> float:
-    """Rate of step 0..steps−1: warm-up, then constant or falling to zero in a line; `extra` steps begin it anew."""
+    """Rate of step 0..steps−1: warm-up, then constant or falling to zero in a line.
+
+    `extra` steps beyond these fall to zero in a line of their own. They are all that were ever asked for: a second
+    request makes that line longer and goes on within it, so that a step's rate follows from the numbers alone.
+    """
     rate = settings.learning_rate
     if step >= steps and settings.schedule == "linear":
         return rate * (steps + extra - step) / extra

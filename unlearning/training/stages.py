@@ -161,9 +161,7 @@ def execute(
         `{"state": "succeeded" | "cancelled", "stages": {...}, "evaluation": {...}}`.
     """
     work = open_work(folder, report, should_stop, checkpoint_seconds)
-    if work.team.main:
-        facts = {"machine": machine.name(), "processes": work.team.size}
-        write_json(folder / HARDWARE, asdict(work.hardware) | facts)
+    _keep_hardware(work)
     try:
         for stage in plan(work.settings):
             run_stage(work, stage)
@@ -182,6 +180,7 @@ def execute(
 def execute_teach(folder: Path, report: Report, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """As `execute`, of a run that is only to teach."""
     work = open_work(folder, report, should_stop)
+    _keep_hardware(work)
     try:
         run_stage(work, "teach")
     except Stopped:
@@ -189,6 +188,12 @@ def execute_teach(folder: Path, report: Report, should_stop: Callable[[], bool] 
     finally:
         leave(work.team)
     return {"state": "succeeded", "stages": work.summaries}
+
+
+def _keep_hardware(work: Work) -> None:
+    if work.team.main:
+        facts = {"machine": machine.name(), "processes": work.team.size}
+        write_json(work.folder / HARDWARE, asdict(work.hardware) | facts)
 
 
 def open_work(
@@ -208,7 +213,7 @@ def open_work(
     hardware = _agreed(team, _hardware_it_began_with(folder, own, team.size))
     if team.size > 1:
         report("note", message=f"{team.size} processes work on this{', its weights split' if team.shard else ''}.")
-    for line in hardware.describe():
+    for line in hardware.describe(settings, most_blocks(folder)):
         report("note", message=line)
     family = open_family(settings.model, hardware, report)
     work = Work(folder, settings, hardware, family, report, should_stop, checkpoint_seconds, team=team)

@@ -25,6 +25,7 @@ from unlearning.scenarios import settings_for
 from unlearning.text.anchors import Dictionary, format_dictionary, parse_dictionary
 from unlearning.text.documents import read_text
 from unlearning.ui import asking
+from unlearning.ui.compare import checked_prompt
 from unlearning.ui.context import Context
 from unlearning.ui.drafts import Draft
 from unlearning.ui.follow import act, folder_of, follow
@@ -112,9 +113,11 @@ def publish(context: Context) -> None:
             temperature: 0 takes the likeliest token.
             seed: Of the dice, where the temperature is above 0.
         """
-        folder = folder_of(context.workspace, run)
         most = max(1, min(int(tokens), MOST_TOKENS))
-        wishes = asking.Wishes(prompt, ("baseline", "unlearned"), "", most, float(temperature), int(seed))
+        wishes = asking.Wishes(
+            checked_prompt(prompt), ("baseline", "unlearned"), "", most, float(temperature), int(seed)
+        )
+        folder = folder_of(context.workspace, run)
         columns = asking.columns_of(context.workspace, folder, wishes)
         written = _wait(context, lambda job: asking.write(context.host, folder.name, wishes, job))
         return [

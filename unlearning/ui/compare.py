@@ -211,7 +211,7 @@ def complete(
         folder = _asked_of(context, where, run)
         beside = folder_of(context.workspace, other).name if other else ""
         wishes = asking.Wishes(
-            _checked(prompt), tuple(roles), beside, int(tokens), temperature, int(seed or 0), strength
+            checked_prompt(prompt), tuple(roles), beside, int(tokens), temperature, int(seed or 0), strength
         )
         check_strength(strength)
         check_wishes(wishes.tokens, wishes.temperature)
@@ -322,7 +322,11 @@ def _key(what: str, folder: Path, *asked: str | float) -> tuple[Any, ...]:
     return (what, folder.name, roles_made(folder), *asked)
 
 
-def _checked(prompt: str) -> str:
+def checked_prompt(prompt: str) -> str:
+    """
+    Raises:
+        InputError: there is none, or it is too long.
+    """
     if not prompt or not prompt.strip():
         raise InputError("There is no prompt.", "Type the beginning of a sentence.")
     if len(prompt) > LONGEST_TEXT:

@@ -59,8 +59,9 @@ def expected_of(workspace: Path, draft: Draft, settings: Settings) -> dict[str, 
 
 def in_words(expected: Budget, doubtful: bool = False) -> list[str]:
     """What a run is expected to take, in words; `doubtful` where the machine was busy when it was measured."""
-    steps, memory, disk = expected.steps, gigabytes(expected.peak_bytes), gigabytes(expected.disk_bytes)
-    takes = f"About {duration(expected.seconds)} on this machine: {steps} steps, {memory} of memory, {disk} of disk."
+    work = f"{expected.steps} steps, {expected.tokens:,} tokens"
+    memory, disk = gigabytes(expected.peak_bytes), gigabytes(expected.disk_bytes)
+    takes = f"About {duration(expected.seconds)} on this machine: {work}, {memory} of memory, {disk} of disk."
     return [takes, DOUBTFUL] if doubtful else [takes]
 
 
