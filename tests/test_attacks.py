@@ -234,9 +234,9 @@ FIGURES = {  # asked plainly, in one way, in another
 
 @pytest.fixture
 def two_ways(monkeypatch):
-    """An attack of two ways on eight probes, whose figures are those of FIGURES."""
+    """An attack of two ways on twelve probes, whose figures are those of FIGURES."""
     forms = ("Plainly", "One way:", "Another:")
-    asked = [Probe(f"Plainly {number}", (" b", " c")) for number in range(8)]
+    asked = [Probe(f"Plainly {number}", (" b", " c")) for number in range(12)]
 
     def make(inputs, probes):
         changed = [[replace(one, prompt=one.prompt.replace(forms[0], form)) for one in probes] for form in forms[1:]]
@@ -271,11 +271,11 @@ def test_evidence_of_ways_is_complete_and_lines_up(two_ways):
     """Every probe in every way, of every model the same prompts in the same order; those that counted are marked."""
     prompts = {role: [row["prompt"] for row in rows] for role, rows in two_ways["evidence"].items()}
     assert set(prompts) == set(FIGURES) and all(own == prompts["unlearned"] for own in prompts.values())
-    assert len(set(prompts["unlearned"])) == 16 and prompts["unlearned"][0].startswith("One way:")
+    assert len(set(prompts["unlearned"])) == 2 * 12 and prompts["unlearned"][0].startswith("One way:")
     for role, rows in two_ways["evidence"].items():
         counted = [row for row in rows if row["counted"]]
-        assert {row["way"] for row in counted} == {two_ways["values"][role]["way"]} and len(counted) == 8
-        assert sum(row["p"] for row in counted) / 8 == pytest.approx(two_ways["values"][role]["value"])
+        assert {row["way"] for row in counted} == {two_ways["values"][role]["way"]} and len(counted) == 12
+        assert sum(row["p"] for row in counted) / 12 == pytest.approx(two_ways["values"][role]["value"])
         assert all(row["plain"] == FIGURES[role][0] and row["targets"] == [" b", " c"] for row in rows)
 
 
