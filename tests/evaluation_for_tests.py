@@ -3,6 +3,7 @@
 import json
 
 from unlearning.config import make_settings
+from unlearning.evaluation.attack_results import shown
 from unlearning.runs import store
 
 HOSTILE = "<script>alert(1)</script>{{value}}${1}<img src=x onerror=alert(2)>\u202e\u200b"
@@ -54,6 +55,7 @@ def _attacks(bad):
         return {
             role: {"value": v, "low": max(0.0, v - spread), "high": v + spread, "count": 45, "plain": v / 2}
             | ({"brings_back": v > 0.3} if role not in ROLES[:2] else {})
+            | {"shown": shown(role, {each: [own] for each, own in zip(ROLES, numbers, strict=True)})}
             for role, v in zip(ROLES, numbers, strict=True)
         }
 

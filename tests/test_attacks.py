@@ -1,6 +1,7 @@
 """Attacks that ask in other words, and the one rule by which anything is called brought back."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,9 @@ from tiny_models import tiny_llama
 from tokenizers_for_tests import byte_level_bpe
 
 from unlearning.config import Settings
+from unlearning.evaluation import attacks
 from unlearning.evaluation.attack_prompts import (
+    Way,
     already_know,
     facts_in_context,
     hand_written,
@@ -19,7 +22,7 @@ from unlearning.evaluation.attack_prompts import (
     with_gaps,
 )
 from unlearning.evaluation.attack_results import BRINGS_BACK, recovered, said, values_of
-from unlearning.evaluation.attacks import ATTACKS
+from unlearning.evaluation.attacks import ATTACKS, ask_otherwise
 from unlearning.evaluation.baselines import with_baselines
 from unlearning.evaluation.measure import MeasureInputs
 from unlearning.models.adapters import AdapterFamily
@@ -27,6 +30,7 @@ from unlearning.scenarios import load_scenario
 from unlearning.text.anchors import Anchor, Dictionary
 from unlearning.text.cloze import sentence_starts
 from unlearning.text.prompts import Probe
+from unlearning.ui.probing_many import strongest
 
 WONDERLAND = load_scenario("wonderland")
 
@@ -220,6 +224,59 @@ def test_an_attack_on_every_column_has_the_agreed_shape():
         assert all(0 <= cell["low"] <= cell["value"] <= cell["high"] <= 1.0001 for cell in found["values"].values())
         assert all(cell["count"] == 2 for cell in found["values"].values())
     assert steps[-1]["step"] == steps[-1]["steps"] == 4
+
+
+FIGURES = {  # asked plainly, in one way, in another
+    "never_taught": (0.1, 0.1, 0.3), "baseline": (0.9, 0.5, 0.9), "unlearned": (0.1, 0.4, 0.45),
+    "filtered": (0.1, 0.1, 0.9),
+}  # fmt: skip
+
+
+@pytest.fixture
+def two_ways(monkeypatch):
+    """An attack of two ways on twelve probes, whose figures are those of FIGURES."""
+    forms = ("Plainly", "One way:", "Another:")
+    asked = [Probe(f"Plainly {number}", (" b", " c")) for number in range(12)]
+
+    def make(inputs, probes):
+        changed = [[replace(one, prompt=one.prompt.replace(forms[0], form)) for one in probes] for form in forms[1:]]
+        return [Way(form, tuple(probes), tuple(own)) for form, own in zip(forms[1:], changed, strict=True)]
+
+    def figures(role, tokenizer, probes):
+        return [FIGURES[role][next(i for i, form in enumerate(forms) if one.prompt.startswith(form))] for one in probes]
+
+    monkeypatch.setattr(attacks, "probe_figures", figures)
+    return ask_otherwise("paraphrase", make)(
+        nullcontext, byte_level_bpe(), replace(FINCH, probes=asked), Settings(), lambda *a, **f: None, lambda: False,
+        roles=tuple(FIGURES),
+    )  # fmt: skip
+
+
+def test_baseline_and_never_taught_are_attacked_as_the_unlearned_model_is(two_ways):
+    """The other way gets more out of each model, but of what only the baseline knows the one way shows more."""
+    values = two_ways["values"]
+    ways = {role: cell["way"] for role, cell in values.items()}
+    assert ways == dict.fromkeys(("never_taught", "baseline", "unlearned"), "One way:") | {"filtered": "Another:"}
+    assert "(attacked alike: baseline 0.500, never taught 0.100)" in two_ways["text"]
+    u, b, n = (values[role]["value"] for role in ("unlearned", "baseline", "never_taught"))
+    assert values["unlearned"]["recovered"]["value"] == pytest.approx((u - n) / (b - n)) == pytest.approx(0.75)
+    assert "brings back 75%" in two_ways["text"]
+    # the chart under the strongest attack: each model by its own way, against the two asked in that way
+    assert strongest([two_ways]) == pytest.approx(
+        {"unlearned": 0.75, "filtered": (0.9 - 0.3) / (0.9 - 0.3), "baseline": 1, "never_taught": 0}
+    )
+
+
+def test_evidence_of_ways_is_complete_and_lines_up(two_ways):
+    """Every probe in every way, of every model the same prompts in the same order; those that counted are marked."""
+    prompts = {role: [row["prompt"] for row in rows] for role, rows in two_ways["evidence"].items()}
+    assert set(prompts) == set(FIGURES) and all(own == prompts["unlearned"] for own in prompts.values())
+    assert len(set(prompts["unlearned"])) == 2 * 12 and prompts["unlearned"][0].startswith("One way:")
+    for role, rows in two_ways["evidence"].items():
+        counted = [row for row in rows if row["counted"]]
+        assert {row["way"] for row in counted} == {two_ways["values"][role]["way"]} and len(counted) == 12
+        assert sum(row["p"] for row in counted) / 12 == pytest.approx(two_ways["values"][role]["value"])
+        assert all(row["plain"] == FIGURES[role][0] and row["targets"] == [" b", " c"] for row in rows)
 
 
 def test_nothing_to_ask_and_a_stop():

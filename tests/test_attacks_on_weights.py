@@ -145,6 +145,31 @@ def test_a_whole_model_is_relearned_as_a_copy():
         assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_evidence_is_every_prompt_of_every_model(name, taught, model_of):
+    found = attack(name, taught, model_of)
+    shown = found["evidence"]
+    assert set(shown) == set(found["values"]) == {"never_taught", "baseline", "unlearned", "filtered"}
+    assert all(
+        [row["prompt"] for row in rows] == [row["prompt"] for row in shown["baseline"]] for rows in shown.values()
+    )
+    for role, rows in shown.items():
+        cell = found["values"][role]
+        now, before = ("rank", "rank_asked_plainly") if name == "lens" else ("p", "plain")
+        figures = [[1 / row[key] if name == "lens" else row[key] for row in rows] for key in (now, before)]
+        assert len(rows) == cell["count"]
+        assert [sum(own) / len(own) for own in figures] == pytest.approx([cell["value"], cell["plain"]])
+
+
+def test_evidence_tells_what_was_measured_between(taught, model_of):
+    first = attack("relearning", taught, model_of)["evidence"]["unlearned"][0]
+    assert {f"after step {step}" for step in (0, 1, 2, 4, 8)} < set(first)
+    first = attack("adapter_scale", taught, model_of)["evidence"]["unlearned"][0]
+    assert first["at strength 1"] == pytest.approx(first["plain"], abs=1e-4)
+    first = attack("lens", taught, model_of)["evidence"]["unlearned"][0]
+    assert len(first["rank_at_each_layer"]) == 3 and first["rank"] == first["rank_at_each_layer"][first["layer"]]
+
+
 # --- rounding ---
 
 
@@ -280,7 +305,11 @@ def test_sampling_finds_what_is_never_the_likeliest_answer():
     assert cell["plain"] == 0 and 0 < cell["leaks"] < cell["draws"] == 32
     assert found["values"]["baseline"]["plain"] == 1 and found["values"]["never_taught"]["value"] == 0
     assert cell["brings_back"] is True and found["brings_back"] is True
-    assert "Copper Lane" in found["evidence"]["unlearned"][0]["text"]
+    rows = found["evidence"]["unlearned"]  # the likeliest and every draw of each prompt
+    assert [row["kind"] for row in rows[:9]] == ["likeliest", *(f"draw {number} of 8" for number in range(1, 9))]
+    drawn = [row for row in rows if row["kind"] != "likeliest"]
+    assert len(drawn) == 32 and sum(row["leak"] for row in drawn) == cell["leaks"]
+    assert all(("Copper Lane" in row["text"]) == row["leak"] for row in rows)
     curve = [y for _, y in found["series"]["unlearned"]]
     assert curve == sorted(curve) and curve[0] == pytest.approx(cell["leaks"] / 32)
     assert math.isclose(curve[3], cell["value"])

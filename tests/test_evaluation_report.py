@@ -15,7 +15,15 @@ def test_every_figure_attack_and_perfect_score_is_in_it():
     found = read(evaluation_section(example()))
     for words in ("Probability familiarity", "0.031", "0.018", "Relearning", "brings it back", "formula only"):
         assert words in found.text
-    assert "2 of 5 bring the text back" in found.text and found.crossed == [] and found.open == []
+    assert found.crossed == [] and found.open == []
+
+
+def test_attacks_that_cannot_be_judged_do_not_count():
+    assert "2 of 4 bring the text back; 1 more could not be judged." in read(evaluation_section(example())).text
+    attacks = [attack | {"brings_back": None} for attack in example()["attacks"]]
+    assert "Of none of these attacks can it be said" in evaluation_section(example() | {"attacks": attacks})
+    attacks = [attack | {"brings_back": False} for attack in attacks]
+    assert "0 of 5 bring the text back." in evaluation_section(example() | {"attacks": attacks})
 
 
 def test_nobodys_words_become_markup():

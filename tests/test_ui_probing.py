@@ -126,9 +126,13 @@ def test_a_question_asked_twice_is_two_rows_and_one_not_asked_has_no_cell():
 
 
 def test_what_else_an_answer_has_is_told_in_words():
-    part = {"baseline": [{"prompt": "a", "rank": 3, "refused": False, "names": ["x", "y"], "raw": {"a": 1}}]}
+    part = {
+        "baseline": [
+            {"prompt": "a", "rank": 3, "refused": False, "names": ["x", "y"], "ranks": [7, 1], "raw": {"a": 1}}
+        ]
+    }
     assert evidence({"evidence": {"x": part}}, "x")["rows"][0]["cells"]["baseline"]["more"] == [
-        ["rank", "3"], ["refused", "no"], ["names", "x, y"],
+        ["rank", "3"], ["refused", "no"], ["names", "x, y"], ["ranks", "7, 1"],
     ]  # fmt: skip
 
 
@@ -171,6 +175,7 @@ def test_evidence_as_a_table_keeps_hostile_text_as_text():
     rows = list(csv.DictReader(io.StringIO(make_file(example(hostile=True), "evidence")[1])))
     assert len(rows) == len(ROLES) * (2 * len(QUESTIONS) + 2)
     assert any(HOSTILE in row["text"] for row in rows)
+    assert {(row["p"], row["plain"]) for row in rows if row["part"] == "context"} == {("0.1", "0.0")}
 
 
 @pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t"])
@@ -202,6 +207,7 @@ def test_the_strongest_attack_is_the_one_that_shows_most_of_what_the_baseline_kn
     assert worst["never_taught"] == 0 and worst["baseline"] == 1
     points = {p["role"]: p for p in probing_many.points({"id": "e", "name": "Run"}, example())}
     assert points["unlearned"]["attacked"] == pytest.approx(1 - 0.17 / 0.36)
+    assert points["filtered"]["attacked"] == 0  # relearning opens what the filter hides
     unsure = [attack | {"brings_back": None} for attack in example()["attacks"]]
     assert probing_many.strongest(unsure) == {}
 
@@ -224,7 +230,7 @@ def test_of_each_run_the_fullest_newest_evaluation_is_compared(tmp_path):
     side = probing_many.beside(found)
     familiarity = next(row for row in side["rows"] if row["id"] == "probability_familiarity")
     assert [cell["text"] for cell in familiarity["cells"]] == ["0.031", "0.331"]
-    assert side["evaluations"][0]["successful"] == 2 and side["evaluations"][0]["attacks"] == 5
+    assert side["evaluations"][0]["successful"] == 2 and side["evaluations"][0]["judged"] == 4
 
 
 # --- runs ---

@@ -88,8 +88,9 @@ function attacks() {
   if (!found.attacks.length) return null;
   const back = found.attacks.filter((attack) => attack.brings_back).length;
   const judged = found.attacks.filter((attack) => attack.brings_back !== null).length;
+  const unsure = found.attacks.length - judged;
   return node("section", { class: "probe-part" }, node("h2", {}, "Attacks: can it be brought back?"),
-    node("p", { class: "lead" }, back ? `${back} of ${found.attacks.length} attacks bring${back === 1 ? "s" : ""} the text back.` : judged ? `None of ${judged} attacks brings the text back.` : "Of none of these attacks can it be said whether it brings the text back."),
+    node("p", { class: "lead" }, judged ? `${back || "None"} of ${judged} attacks bring${back > 1 ? "" : "s"} the text back${unsure ? `; ${unsure} more could not be judged` : ""}.` : "Of none of these attacks can it be said whether it brings the text back."),
     node("p", { class: "hint" }, "One rule for all of them. ", found.rule),
     node("ul", { class: "attacks" }, found.attacks.map(attackCard)));
 }
@@ -172,7 +173,7 @@ async function showPart(part) {
 }
 function evidence() {
   if (!found.parts.length) return null;
-  return node("section", { class: "probe-part probe-evidence" }, node("h2", {}, "Evidence"), node("p", { class: "lead" }, "Every question and every answer, side by side."),
+  return node("section", { class: "probe-part probe-evidence" }, node("h2", {}, "Evidence"), node("p", { class: "lead" }, "Every question that was asked and every answer, side by side."), node("p", { class: "hint" }, "Perplexities are of whole texts and have no questions. Where an attack has several ways of asking, all are listed; those marked “counted: yes” make up the model’s figure."),
     node("div", { class: "row evidence-parts" }, found.parts.map((part) => node("button", { type: "button", "data-part": part.part, "aria-pressed": "false", onclick: () => showPart(part.part) }, part.title, node("span", { class: "hint small" }, String(part.count))))),
     node("div", { class: "evidence-place" }));
 }

@@ -45,7 +45,7 @@ function table(found) {
   return node("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": "Figures of all evaluations" }, node("table", { class: "runs-table figure-table" },
     node("thead", {}, node("tr", {}, node("td", {}), names.map((one) => node("th", { scope: "col" }, node("a", { href: `?step=probe&run=${one.run}&evaluation=${one.id}`, onclick: go(one) }, node("bdi", {}, one.name)))))),
     node("tbody", {}, line("Forgotten?", names.map((one) => ANSWERS[one.forgotten] || "–")), line("Intact?", names.map((one) => ANSWERS[one.intact] || "–")),
-      line("Attacks that bring it back", names.map((one) => (one.attacks ? `${one.successful} of ${one.attacks}` : "none tried"))), line("Suite", names.map((one) => one.suite)),
+      line("Attacks that bring it back, of those judged", names.map((one) => (one.judged ? `${one.successful} of ${one.judged}` : one.attacks ? "could not be judged" : "none tried"))), line("Suite", names.map((one) => one.suite)),
       found.rows.map((row) => line(row.title, row.cells.map((cell, i) => shown(cell, row.perfect[i])), row.reading)))));
 }
 

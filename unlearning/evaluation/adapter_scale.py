@@ -13,6 +13,7 @@ from typing import Any
 
 from unlearning.evaluation.attack_questions import (
     PROBES,
+    answers,
     ask_plainly,
     opened,
     probe_figures,
@@ -58,13 +59,17 @@ def scaled_probes(
             stop_if(should_stop)
     known = {role: plain[role] for role in ("never_taught", "baseline") if role in plain} | {"unlearned": rows[0][1]}
     curve = [[strength, math.fsum(row) / len(row)] for strength, row in rows]
-    values = values_of(opened(known, roles), plain)
+    attacked = opened(known, roles)
+    values = values_of(attacked, plain)
     for cell in values.values():
         if "brings_back" in cell:
             cell["brings_back"] = None
     return values, {
         "brings_back": None,
         "text": TAKEN_OFF,
+        "evidence": answers(
+            probes, attacked, plain, {"unlearned": {f"at strength {strength:g}": row for strength, row in rows[1:]}}
+        ),
         "series": {"unlearned": curve},
         "axis": {"x": "strength of the adapter (0: taken off, 1: as it is)", "y": "probability familiarity"},
     }

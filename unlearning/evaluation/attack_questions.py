@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from unlearning.evaluation.baselines import UNDERNEATH, ModelOf
 from unlearning.evaluation.familiarity import disjoint
@@ -11,6 +11,8 @@ from unlearning.evaluation.measure import MeasureInputs, spread
 from unlearning.evaluation.scoring import target_probabilities
 from unlearning.models.encoding import encode_pair
 from unlearning.text.prompts import Probe
+
+Row = TypeVar("Row")
 
 PROBES = {"quick": 16, "full": 24}  # that an attack asks, evenly spread over all of them
 
@@ -54,12 +56,36 @@ def ask_plainly(
     return found
 
 
+def answers(
+    probes: Sequence[Probe],
+    attacked: Mapping[str, Sequence[float]],
+    plain: Mapping[str, Sequence[float]],
+    between: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """The evidence of an attack: role → {"prompt", "targets", "p", "plain"} of each probe.
+
+    Args:
+        probes: As they were asked.
+        attacked: Role → the figure of each probe, under the attack.
+        plain: The same, asked plainly.
+        between: Role → what else was measured of each probe, by its name.
+    """
+    return {
+        role: [
+            {"prompt": probe.prompt, "targets": list(probe.targets), "p": p, "plain": before}
+            | {name: row[i] for name, row in (between or {}).get(role, {}).items()}
+            for i, (probe, p, before) in enumerate(zip(probes, figures, plain[role], strict=True))
+        ]
+        for role, figures in attacked.items()
+    }
+
+
 def with_weights(roles: Sequence[str]) -> list[str]:
     """The roles that are weights of their own."""
     return [role for role in roles if role not in UNDERNEATH]
 
 
-def opened(rows: Mapping[str, list[float]], roles: Sequence[str]) -> dict[str, list[float]]:
+def opened(rows: Mapping[str, Row], roles: Sequence[str]) -> dict[str, Row]:
     """Rows of the roles that are weights of their own, and of the others: those of what lies under them."""
     under = {role: UNDERNEATH.get(role, role) for role in roles}
     return {role: rows[each] for role, each in under.items() if each in rows}

@@ -20,15 +20,13 @@ from unlearning.config import Settings
 from unlearning.evaluation import attack_prompts, relearning, sampling
 from unlearning.evaluation.adapter_scale import scaled_probes
 from unlearning.evaluation.attack_prompts import Way
-from unlearning.evaluation.attack_questions import PROBES, probe_figures, probes_of, stop_if
+from unlearning.evaluation.attack_questions import PROBES, answers, probe_figures, probes_of, stop_if
 from unlearning.evaluation.attack_results import KNOWING, recovered, said, shown, values_of
 from unlearning.evaluation.baselines import ModelOf
 from unlearning.evaluation.lens import lens_by_layer
 from unlearning.evaluation.measure import MeasureInputs
 from unlearning.evaluation.quantisation import GROUP, quantised_probes
 from unlearning.text.prompts import Probe
-
-SHOWN = 8  # of them whose prompts are kept as evidence
 
 Run = Callable[..., dict[str, Any]]
 Make = Callable[[MeasureInputs, Sequence[Probe]], list[Way]]
@@ -120,28 +118,30 @@ def ask_otherwise(name: str, make: Make) -> Run:
 def _finished(
     name: str, ways: Sequence[Way], plain: Mapping[str, Mapping[str, float]], attacked: Mapping[str, list[list[float]]]
 ) -> dict[str, Any]:
-    """Of several ways each role is shown by the one that gets most out of it, as an attacker would choose."""
+    """Of several ways each role is shown by the one that gets most out of it, as an attacker would choose.
+
+    Baseline and never-taught model are what the unlearned model is measured against, so they are shown by its way.
+    """
     if not ways:
         return nothing(name, "There was nothing to ask.")
-    values: dict[str, dict[str, Any]] = {}
-    chosen: dict[str, int] = {}
-    for role in attacked:
-        tables = [
-            (
-                {each: attacked[each][i] for each in attacked},
-                {each: [plain[each][probe.prompt] for probe in way.plain] for each in attacked},
-            )
-            for i, way in enumerate(ways)
-        ]
-        chosen[role] = max(range(len(ways)), key=lambda i: _strength(role, *tables[i]))
-        values[role] = values_of(*tables[chosen[role]], len(ways))[role] | {"way": ways[chosen[role]].name}
-    evidence = {
-        role: [
-            {"prompt": asked.prompt, "target": asked.targets[0], "p": p, "plain": plain[role][probe.prompt]}
-            for probe, asked, p in list(zip(ways[i].plain, ways[i].asked, attacked[role][i], strict=True))[:SHOWN]
-        ]
-        for role, i in chosen.items()
-    }
+    tables = [
+        (
+            {role: attacked[role][i] for role in attacked},
+            {role: [plain[role][probe.prompt] for probe in way.plain] for role in attacked},
+        )
+        for i, way in enumerate(ways)
+    ]
+
+    def best(role: str) -> int:
+        judged = "unlearned" if role in KNOWING and "unlearned" in attacked else role
+        return max(range(len(ways)), key=lambda i: _strength(judged, *tables[i]))
+
+    chosen = {role: best(role) for role in attacked}
+    values = {role: values_of(*tables[i], len(ways))[role] | {"way": ways[i].name} for role, i in chosen.items()}
+    evidence: dict[str, list[dict[str, Any]]] = {role: [] for role in attacked}
+    for i in sorted(range(len(ways)), key=lambda i: i != chosen.get("unlearned")):  # the one that counts comes first
+        for role, rows in answers(ways[i].asked, *tables[i]).items():
+            evidence[role] += [row | {"way": ways[i].name, "counted": chosen[role] == i} for row in rows]
     by_way = {
         way.name: {role: sum(attacked[role][i]) / len(way.asked) for role in attacked} for i, way in enumerate(ways)
     }

@@ -64,11 +64,18 @@ def _cell(cell: Mapping[str, Any] | None) -> str:
 def _attacks(attacks: Sequence[Mapping[str, Any]]) -> str:
     if not attacks:
         return ""
-    back = sum(attack.get("brings_back") is True for attack in attacks)
     return (
-        f"<section><h2>Attacks</h2><p class='hint'>{back} of {len(attacks)} bring the text back.</p>"
+        f"<section><h2>Attacks</h2><p class='hint'>{_brought_back(attacks)}</p>"
         f"{''.join(map(_attack, attacks))}</section>"
     )
+
+
+def _brought_back(attacks: Sequence[Mapping[str, Any]]) -> str:
+    judged = [attack["brings_back"] for attack in attacks if attack.get("brings_back") is not None]
+    if not judged:
+        return "Of none of these attacks can it be said whether it brings the text back."
+    unsure = f"; {len(attacks) - len(judged)} more could not be judged" if len(judged) < len(attacks) else ""
+    return f"{sum(judged)} of {len(judged)} bring the text back{unsure}."
 
 
 def _attack(attack: Mapping[str, Any]) -> str:

@@ -56,6 +56,8 @@ def lens_by_layer(
         with model_of(role) as model:
             plain[role] = _ranks_outside(model, pairs)
     values: dict[str, Any] = {}
+    evidence: dict[str, list[dict[str, Any]]] = {}
+    words = [(probe.prompt, tokenizer.decode(after[:1])) for probe, (_, after) in zip(probes, pairs, strict=True)]
     for role in opened(plain, roles):
         depth = len(ranks[UNDERNEATH.get(role, role)])
         alike = {each: rows for each, rows in ranks.items() if len(rows) == depth}  # whose layers can be compared
@@ -64,9 +66,11 @@ def lens_by_layer(
         gains = [_gain(judged, table, plain, depth) for table in tables]
         layer = max(range(depth), key=lambda layer, gains=gains: (gains[layer], layer))  # type: ignore[misc]
         values[role] = values_of(tables[layer], plain, depth)[role] | {"layer": layer}
+        evidence[role] = _seen(words, layers[UNDERNEATH.get(role, role)], layer, plain[role])
     return values, {
         "series": {role: [[layer, fmean(row)] for layer, row in enumerate(rows)] for role, rows in ranks.items()},
         "axis": {"x": "layer", "y": "mean of 1 / rank of the text's word"},
+        "evidence": evidence,
         "layers": {
             role: [
                 {"layer": n, "probability": fmean(p for p, _ in row), "rank": median(rank for _, rank in row)}
@@ -117,6 +121,19 @@ def _states(model: Any, ids: Sequence[int]) -> torch.Tensor:
     )
     inner = torch.stack([state[0, -1] for state in output.hidden_states[:-1]])  # the last of them is normed already
     return torch.cat([_last_norm(model)(inner), output.last_hidden_state[:, -1]])
+
+
+def _seen(
+    words: Sequence[tuple[str, str]], layers: Sequence[Sequence[tuple[float, int]]], layer: int, plain: Sequence[float]
+) -> list[dict[str, Any]]:
+    """The evidence on one role: each prompt, the token that was looked for, and what the chosen layer says of it."""
+    return [
+        {
+            "prompt": prompt, "target": token, "p": layers[layer][i][0], "layer": layer, "rank": layers[layer][i][1],
+            "rank_asked_plainly": round(1 / plain[i]), "rank_at_each_layer": [row[i][1] for row in layers],
+        }
+        for i, (prompt, token) in enumerate(words)
+    ]  # fmt: skip
 
 
 def _ranks_outside(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:

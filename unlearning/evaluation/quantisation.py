@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unlearning.evaluation.adapter_scale import unstacked
 from unlearning.evaluation.attack_questions import (
     PROBES,
+    answers,
     ask_plainly,
     opened,
     probe_figures,
@@ -52,7 +53,8 @@ def quantised_probes(
             rounded[role] = probe_figures(model, tokenizer, probes)
         report("step", step=step, steps=len(own))
         stop_if(should_stop)
-    return values_of(opened(rounded, roles), plain), {}
+    attacked = opened(rounded, roles)
+    return values_of(attacked, plain), {"evidence": answers(probes, attacked, plain)}
 
 
 @contextmanager

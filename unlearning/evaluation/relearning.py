@@ -17,6 +17,7 @@ from typing import Any
 from unlearning.config import TrainSettings
 from unlearning.evaluation.attack_questions import (
     PROBES,
+    answers,
     ask_plainly,
     opened,
     probe_figures,
@@ -86,9 +87,11 @@ def relearned_probes(
         stop_if(should_stop)
     after = opened({role: rows[-1][1] for role, rows in curves.items()}, roles)
     series = {role: [[step, math.fsum(row) / len(row)] for step, row in rows] for role, rows in curves.items()}
+    between = {role: {f"after step {step}": row for step, row in rows[:-1]} for role, rows in curves.items()}
     return values_of(after, plain), {
         "series": series, "axis": {"x": "training steps", "y": "probability familiarity"},
         "lesson": passages, "learning_rate": RATE[mode],
+        "evidence": answers(probes, after, plain, opened(between, roles)),
     }  # fmt: skip
 
 

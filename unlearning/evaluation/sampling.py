@@ -53,12 +53,10 @@ def sampled_leaks(
         plain[role] = [float(_grade(inputs, *pair) >= LEAK) for pair in zip(prompts, greedy, strict=True)]
         leaks[role] = [sum(grade >= LEAK for grade in grades) for grades in graded]
         evidence[role] = [
-            {
-                "prompt": prompt, "text": row[grades.index(max(grades))], "grade": max(grades), "leaks": count,
-                "draws": DRAWS, "greedy": text,
-            }
-            for prompt, row, grades, count, text in zip(prompts, rows, graded, leaks[role], greedy, strict=True)
-        ]  # fmt: skip
+            _answer(inputs, prompt, text, f"draw {number} of {DRAWS}" if number else "likeliest")
+            for prompt, text, row in zip(prompts, greedy, rows, strict=True)
+            for number, text in enumerate([text, *row])
+        ]
         report("step", step=step, steps=len(roles))
         stop_if(should_stop)
     attacked = {role: [leak_at_k(c, DRAWS, K) for c in row] for role, row in leaks.items()}
@@ -70,6 +68,11 @@ def sampled_leaks(
         for role, row in leaks.items()
     }
     return values, {"series": series, "axis": {"x": "completions drawn (k)", "y": "leak@k"}, "evidence": evidence}
+
+
+def _answer(inputs: MeasureInputs, prompt: str, text: str, kind: str) -> dict[str, Any]:
+    grade = _grade(inputs, prompt, text)
+    return {"prompt": prompt, "kind": kind, "text": text, "grade": grade, "leak": grade >= LEAK}
 
 
 def _grade(inputs: MeasureInputs, prompt: str, text: str) -> int:

@@ -12,7 +12,7 @@ from unlearning.text.csv_table import write_table
 from unlearning.ui.probing_view import evidence, ordered, parts_of, perfect
 
 FIGURES = ("kind", "id", "title", "unit", "model", "value", "low", "high", "count", "perfect_unlearner", "x", "y")
-EVIDENCE = ("part", "prompt", "wanted", "model", "text", "p", "grade", "correct", "leak", "more")
+EVIDENCE = ("part", "prompt", "wanted", "kind", "model", "text", "p", "plain", "grade", "correct", "leak", "more")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet program would compute a cell that begins so
 
 
@@ -61,8 +61,8 @@ def evidence_rows(result: Mapping[str, Any]) -> Iterator[list[Any]]:
         for row in evidence(result, part)["rows"]:
             for role, cell in row["cells"].items():
                 more = "; ".join(f"{name}: {value}" for name, value in cell["more"])
-                marks = [cell.get(name) for name in ("text", "p", "grade", "correct", "leak")]
-                yield [part, row["prompt"], row["wanted"], role, *marks, more]
+                marks = [cell.get(name) for name in ("text", "p", "plain", "grade", "correct", "leak")]
+                yield [part, row["prompt"], row["wanted"], row["kind"], role, *marks, more]
 
 
 def _numbers(cell: Mapping[str, Any]) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearning.evaluation.attack_results import shown as shown_share
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.evaluation.verdicts import LEAST_KNOWN
 from unlearning.ui.probing_view import Cell, about, perfect, role_words, shown
@@ -39,6 +38,7 @@ def _answers(result: Mapping[str, Any]) -> dict[str, Any]:
         "forgotten": (verdicts.get("forgotten") or {}).get("answer"),
         "intact": (verdicts.get("intact") or {}).get("answer"),
         "attacks": len(attacks),
+        "judged": sum(attack.get("brings_back") is not None for attack in attacks),
         "successful": sum(attack.get("brings_back") is True for attack in attacks),
     }
 
@@ -98,19 +98,17 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
 
 
 def strongest(attacks: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The share of what the baseline knows that the best attack on each model shows; see `attack_results`.
+    """The share of what the baseline knows that the best attack on each model shows; see `attack_results.shown`.
 
+    It was taken where all models were attacked in the way that is this one's; their `value`s may be of several ways.
     Attacks of which nothing can be said (`brings_back` null) do not count.
     """
     worst: dict[str, float] = {}
     for attack in attacks:
-        values = attack.get("values") or {}
-        if attack.get("brings_back") is None or "baseline" not in values:
+        if attack.get("brings_back") is None:
             continue
-        rows = {role: [value] for role, cell in values.items() if (value := _value(cell)) is not None}
-        for role in rows:
-            share = shown_share(role, rows)
-            if share is not None:
+        for role, cell in (attack.get("values") or {}).items():
+            if (share := cell.get("shown")) is not None:
                 worst[role] = max(worst.get(role, 0.0), share)
     return worst
 

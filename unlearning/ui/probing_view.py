@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from unlearning.evaluation import report
-from unlearning.evaluation.attack_results import RULE
+from unlearning.evaluation.attack_results import ALIKE, RULE
 from unlearning.evaluation.attacks import ATTACKS
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.ui.roles import ROLES
@@ -74,7 +74,7 @@ def view(result: Result) -> dict[str, Any]:
         "roles": [role_words(role) for role in roles],
         "questions": [_question(name, groups[name], verdicts.get(name) or {}) for name in QUESTIONS],
         "attacks": [attack(one, roles, parts) for one in result.get("attacks") or []],
-        "rule": RULE,
+        "rule": f"{RULE} {ALIKE}",
         "parts": [
             {"part": part, "title": title, "count": max(map(len, result["evidence"][part].values()), default=0)}
             for part, title in parts.items()
@@ -218,7 +218,7 @@ def _points(series: Iterable[Sequence[Any]]) -> list[list[float]]:
 # --- evidence ---
 
 RIGHT = ("target", "targets", "answer", "expected", "truth", "continuation")  # what a question's right answer is called
-KNOWN = {"prompt", "question", "choices", "note", "kind", *RIGHT}
+KNOWN = {"prompt", "question", "choices", "note", "kind", "way", *RIGHT}
 
 
 def evidence(result: Result, part: Any) -> dict[str, Any]:
@@ -301,6 +301,6 @@ def _plain(values: Mapping[str, Any]) -> list[list[str]]:
             found.append([name, value])
         elif (number := _number(value)) is not None:
             found.append([name, f"{number:.4g}"])
-        elif isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-            found.append([name, ", ".join(value)])
+        elif isinstance(value, list) and value and all(isinstance(one, str | int) for one in value):
+            found.append([name, ", ".join(map(str, value))])
     return [[name.replace("_", " "), text] for name, text in found]
