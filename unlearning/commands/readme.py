@@ -35,7 +35,7 @@ def metrics_table() -> str:
 
 def attacks_table() -> str:
     """Every attack, what it does, its figure and how to read it; and the rules by which verdicts are given."""
-    from unlearning.evaluation.attack_results import RULE
+    from unlearning.evaluation.attack_results import ALIKE, RULE
     from unlearning.evaluation.attacks import ATTACKS
     from unlearning.evaluation.verdicts import RULES
 
@@ -45,7 +45,7 @@ def attacks_table() -> str:
         for a in ATTACKS.values()
     ]
     head = ["| attack | what it does | its figure | how to read it | source | in suite |", "|---|---|---|---|---|---|"]
-    rules = {"Does an attack bring it back?": RULE} | RULES
+    rules = {"Does an attack bring it back?": f"{RULE} {ALIKE}"} | RULES
     return "\n".join([*head, *rows, *(f"\n**{question}** {rule}" for question, rule in rules.items())])
 
 
