@@ -69,6 +69,8 @@ def test_what_an_evaluation_says(evaluated, of):
         assert set(found["metrics"][role]) <= set(METRICS)
         assert {"probability_familiarity", "rouge_l", "question_accuracy", "kl_retain"} <= set(found["metrics"][role])
     assert found["metrics"]["baseline"]["kl_retain"]["value"] == pytest.approx(0, abs=1e-6)
+    figure = found["metrics"]["unlearned"]["perplexity_forget"]
+    assert figure["low"] < figure["value"] < figure["high"] and figure["rise"]["low"] < figure["rise"]["high"]
     assert set(found["verdicts"]) == {"forgotten", "intact"}
     assert {"probes", "controls", "completions", "passages", "questions", "divergence"} <= set(found["evidence"])
     assert found["evidence"]["questions"]["unlearned"][0]["answer"] == "the rabbit"

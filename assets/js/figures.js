@@ -155,7 +155,7 @@ Object.assign(window.forgetting, (() => {
         const words = one.label.length > 34 ? `${one.label.slice(0, 33)}…` : one.label;
         const [from, to] = leftwards ? [px - 12 - 8 * words.length, px] : [px, px + 12 + 8 * words.length];
         let ty = typeof one.left === "number" ? py - 6 : py + 4;  // no line through the words
-        while (taken.some(([a, b, other]) => a < to && from < b && Math.abs(other - ty) < 14)) ty += 14;
+        while (taken.some(([a, b, other]) => a < to && from < b && Math.abs(other - ty) < 14)) ty += 20;
         taken.push([from, to, ty]);
         return svg("g", { class: `point ${roleClass(one.role)}${bold ? " bold" : ""}`, tabindex: "0", role: "img", "aria-label": one.says }, svg("title", {}, one.says),
           typeof one.low === "number" ? svg("line", { class: "range", x1: px, x2: px, y1: y(one.low), y2: y(one.high) }) : svg("g", {}),

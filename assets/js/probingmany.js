@@ -32,7 +32,7 @@ function chart(found) {
   return node("div", {}, node("div", { class: "row spread" },
     attacked ? switcher("How much is forgotten", [["forgotten", "asked plainly"], ["attacked", "under the strongest attack"]], "forgotten", (key) => { state.key = key; draw(); }) : null,
     node("label", { class: "role-box" }, box, "other models of the newest evaluation too")), place,
-    node("p", { class: "hint" }, "Forgotten: how far the probability of the text’s own words went from the model before (0 %) to one that never read it (100 %). Damage: how much more unrelated prose surprises the model. The lines are 95 % intervals: upright of what is forgotten, level of the damage (older evaluations have none of the damage)."));
+    node("p", { class: "hint" }, "Forgotten: how far the probability of the text’s own words went from the model before (0 %) to one that never read it (100 %). Damage: how much more unrelated prose surprises the model. The lines are 95 % intervals: the upright one of what is forgotten, the level one of the damage (older evaluations do not have it)."));
 }
 
 function table(found) {
