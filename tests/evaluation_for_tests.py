@@ -40,6 +40,11 @@ def example(hostile=False, weaker=0.0):
             if name in SPREAD:
                 cell |= {"low": max(0.0, value - SPREAD[name] * (0.3 + value / 2)), "high": value + SPREAD[name]}
             metrics[role][name] = cell
+    for figures in metrics.values():
+        cell, before = figures["perplexity_unrelated"], FIGURES["perplexity_unrelated"][1]
+        rise = cell["value"] / before - 1
+        cell |= {"low": cell["value"] - 4, "high": cell["value"] + 6}
+        cell["rise"] = {"value": rise, "low": rise - 0.02, "high": rise + 0.03}
     from unlearning.evaluation.verdicts import verdicts
 
     bad = HOSTILE if hostile else ""

@@ -17,6 +17,7 @@ from unlearning.cli import app, main
 from unlearning.commands.settings import all_settings, parse_sets
 from unlearning.config import PRESETS, make_settings
 from unlearning.errors import SettingsError
+from unlearning.evaluation.questions import load_questions
 from unlearning.runs import store
 from unlearning.text.anchors import load_dictionary
 
@@ -387,6 +388,39 @@ def test_evaluate_asks_again_and_leaves_the_run_alone(run, finished, capsys):
     assert main(["runs", "stop", queued["run"], "--now", "--wait"]) == 0
     assert main(["evaluate", queued["run"]]) == 2
     assert "is an evaluation itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--questions", "--neighbours"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "asked.json holds no list of questions."),
+        ("[{", "asked.json cannot be read as JSON"),
+        ('[{"question": "Who?", "options": ["A", "B"], "answer": 2}]', "Question 1 of asked.json: answer is 2."),
+        (None, "There is no file asked.json."),
+    ],
+)
+def test_files_of_questions_that_cannot_be_used_are_refused(option, content, words, workspace, capsys):
+    of = store.create(workspace, make_settings(), {"text.txt": STORY}, title="Mill")
+    if content is not None:
+        Path("asked.json").write_text(content)
+    assert main(["evaluate", of.id, option, "asked.json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and words in said.err and said.err.count("\n") == 1
+    assert [run.id for run in store.list_runs(workspace)] == [of.id]
+
+
+def test_questions_and_neighbours_are_those_that_were_given(workspace, monkeypatch):
+    monkeypatch.setattr("unlearning.runs.scheduler.start", lambda folder: None)
+    of = store.create(workspace, make_settings(), {"text.txt": STORY}, title="Mill")
+    for name in ("questions", "neighbours"):
+        asked = [{"question": f"Which {name}?", "options": ["Osric", "Ann"], "answer": 0}]
+        Path(f"{name}.given.json").write_text(json.dumps(asked))
+    files = ["--questions", "questions.given.json", "--neighbours", "neighbours.given.json"]
+    assert main(["evaluate", of.id, *files, "--no-wait", "--json", "queued.json"]) == 0
+    made = Path(json.loads(Path("queued.json").read_text())["folder"])
+    for name in ("questions", "neighbours"):
+        assert [each.question for each in load_questions(made / f"{name}.json")] == [f"Which {name}?"]
 
 
 @pytest.mark.slow

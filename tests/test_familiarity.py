@@ -72,6 +72,13 @@ def test_the_interval_is_the_same_every_time_and_shrinks_to_nothing_without_spre
     assert (one.value, one.low, one.high) == pytest.approx((0.3, 0.3, 0.3))
 
 
+def test_a_value_that_weighs_more_does_so_in_every_resample():
+    """Of four values drawn anew, three or four are the heavy one in 5 % of the cases and none in 32 %."""
+    found = bootstrap([1.0, 1.0, 1.0, 4.0], weights=[2, 2, 2, 6])
+    assert found.value == pytest.approx((3 * 2 * 1 + 6 * 4) / 12)
+    assert (found.low, found.high) == pytest.approx((1.0, (2 * 1 + 3 * 6 * 4) / 20))
+
+
 @pytest.mark.parametrize(
     ("yes", "of", "low", "high"),
     [(0, 15, 0, 0.2039), (15, 15, 0.7961, 1), (1, 10, 0.0179, 0.4042), (81, 263, 0.2553, 0.3662)],

@@ -2,13 +2,21 @@
 
 import json
 import math
+from statistics import fmean
 
 import pytest
 from tiny_models import tiny_llama
 from tokenizers_for_tests import byte_level_bpe
 
 from unlearning.config import EvaluationSettings
-from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_role, spread, summarise
+from unlearning.evaluation.measure import (
+    MeasureInputs,
+    add_fluency,
+    measure_role,
+    perplexity_figure,
+    spread,
+    summarise,
+)
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.evaluation.scoring import perplexity, target_probabilities
 from unlearning.models.generation import generate
@@ -51,7 +59,10 @@ def test_a_role_is_measured_by_the_parts_it_consists_of():
     assert len(found["probes"][0]["top"]) == 10
 
     assert found["texts"]["forget"]["perplexity"] == pytest.approx(perplexity(model, tokenizer, INPUTS.forget))
-    assert len(found["texts"]["forget"]["log_probs"]) == 2  # a block of one token has none
+    forget = found["texts"]["forget"]
+    assert len(forget["log_probs"]) == len(forget["token_counts"]) == 2  # a block of one token has none
+    assert forget["token_counts"][0] != forget["token_counts"][1] and sum(forget["token_counts"]) == forget["tokens"]
+    assert math.exp(-fmean(forget["log_probs"], forget["token_counts"])) == pytest.approx(forget["perplexity"])
     assert found["texts"]["held_out"] is None
 
     texts = generate(model, tokenizer, ["The keeper", "The bell", "Tea is"], 6)
@@ -148,6 +159,48 @@ def test_figures_worked_out_by_hand():
     assert found["unlearned"]["perplexity_unrelated"]["value"] == 20
     assert "perplexity_held_out" not in found["unlearned"]
     assert "completion_familiarity" not in found["never_taught"]
+
+
+def of_blocks(log_probs, token_counts):
+    perplexity = math.exp(-fmean(log_probs, token_counts))
+    found = {"perplexity": perplexity, "tokens": sum(token_counts), "log_probs": log_probs}
+    return found | {"token_counts": token_counts}
+
+
+def test_the_interval_of_a_perplexity_is_that_of_resampled_blocks():
+    """Four blocks, one longer and harder: resamples without it give e, the 97.5 % quantile holds it three times."""
+    found = perplexity_figure(of_blocks([-1.0, -1.0, -1.0, -4.0], [2, 2, 2, 6]), None)
+    assert found == {
+        "value": pytest.approx(math.exp(30 / 12)), "count": 12,
+        "low": pytest.approx(math.e), "high": pytest.approx(math.exp((3 * 6 * 4 + 2 * 1) / (3 * 6 + 2))),
+    }  # fmt: skip
+
+
+def test_the_rise_of_a_perplexity_is_of_the_same_blocks():
+    baseline, counts = of_blocks([-1.0, -1.0, -1.0, -4.0], [2, 2, 2, 6]), [2, 2, 2, 6]
+    alike = perplexity_figure(of_blocks([-1.1, -1.1, -1.1, -4.1], counts), baseline)["rise"]
+    assert list(alike.values()) == pytest.approx(3 * [math.exp(0.1) - 1])  # however much the blocks differ
+    rise = perplexity_figure(of_blocks([-1.1, -1.1, -1.1, -4.5], counts), baseline)["rise"]
+    middle, most = (3 * 2 * 0.1 + 6 * 0.5) / 12, (3 * 6 * 0.5 + 2 * 0.1) / 20
+    assert rise == {
+        "value": pytest.approx(math.exp(middle) - 1),
+        "low": pytest.approx(math.exp(0.1) - 1),
+        "high": pytest.approx(math.exp(most) - 1),
+    }
+    texts = {role: {"texts": {"unrelated": text}} for role, text in (("baseline", baseline), ("unlearned", baseline))}
+    found = summarise(texts)
+    assert found["metrics"]["unlearned"]["perplexity_unrelated"]["rise"] == {"value": 0, "low": 0, "high": 0}
+    assert [row["cells"]["unlearned"]["detail"] for row in found["table"]["rows"]] == ["2.7–40.4"]
+
+
+def test_a_perplexity_without_the_tokens_of_each_block_has_no_interval():
+    """As results of older versions are, and of a single block."""
+    blocks = of_blocks([-1.0, -4.0], [2, 6])
+    older = {key: value for key, value in blocks.items() if key != "token_counts"}
+    plain = {"value": blocks["perplexity"], "count": 8}
+    assert perplexity_figure(older, blocks) == perplexity_figure(older, None) == plain
+    assert "low" not in perplexity_figure(of_blocks([-1.0], [8]), None)
+    assert "rise" not in perplexity_figure(blocks, older)
 
 
 def test_a_run_without_any_prompts_or_texts_has_a_summary_all_the_same():

@@ -12,6 +12,7 @@ from unlearning.evaluation import suites
 from unlearning.evaluation.metrics_table import METRICS
 from unlearning.evaluation.questions import Question, dump_questions, load_questions
 from unlearning.evaluation.suites_run import execute
+from unlearning.evaluation.verdicts import UNASKED
 from unlearning.runs import store
 from unlearning.runs.durable import read_json, write_json
 from unlearning.runs.events import EventWriter, read
@@ -22,6 +23,7 @@ from unlearning.worker import EXECUTORS, load_executor, work
 CORE = {"parts": list(suites.PARTS)}  # without the attacks, which are tested by themselves
 ONE_ATTACK = {"parts": [*suites.PARTS, *list(suites.attacks("quick"))[:1]]}
 QUESTIONS = [Question("Who had a watch?", ("the rabbit", "the queen", "a cook", "a pig"), 0, "A watch had")]
+NEIGHBOURS = [Question("Who wrote of a lost world?", ("Doyle", "Austen"), 0)]
 ROLES = ["never_taught", "baseline", "unlearned"]
 
 
@@ -67,6 +69,8 @@ def test_what_an_evaluation_says(evaluated, of):
         assert set(found["metrics"][role]) <= set(METRICS)
         assert {"probability_familiarity", "rouge_l", "question_accuracy", "kl_retain"} <= set(found["metrics"][role])
     assert found["metrics"]["baseline"]["kl_retain"]["value"] == pytest.approx(0, abs=1e-6)
+    figure = found["metrics"]["unlearned"]["perplexity_forget"]
+    assert figure["low"] < figure["value"] < figure["high"] and figure["rise"]["low"] < figure["rise"]["high"]
     assert set(found["verdicts"]) == {"forgotten", "intact"}
     assert {"probes", "controls", "completions", "passages", "questions", "divergence"} <= set(found["evidence"])
     assert found["evidence"]["questions"]["unlearned"][0]["answer"] == "the rabbit"
@@ -209,6 +213,21 @@ def test_a_scenarios_questions_come_with_its_own_text_alone(tmp_path):
     made = suites.create_evaluation(tmp_path, own.folder, "quick")
     assert len(load_questions(made.folder / "questions.json")) >= 60
     assert made.config["scenario"] == "wonderland"
+
+
+def test_a_text_of_ones_own_has_neighbours_where_questions_about_them_are_given(workspace, of, evaluated):
+    without = read_json(evaluated / suites.RESULT)
+    assert "neighbour_probability" not in without["metrics"]["unlearned"]
+    assert without["verdicts"]["intact"]["text"].endswith(UNASKED)
+    inputs = {"neighbours.json": dump_questions(NEIGHBOURS)}
+    parts = {"parts": ["familiarity", "neighbours"]}
+    run = suites.create_evaluation(workspace, of, "quick", inputs=inputs, extra=parts)
+    execute(run.folder, untold, lambda: False)
+    found = read_json(run.folder / suites.RESULT)
+    assert [row["prompt"] for row in found["evidence"]["neighbours"]["unlearned"]] == ["Who wrote of a lost world?"]
+    assert found["verdicts"]["intact"]["checks"][-1]["name"] == "neighbour_probability"
+    assert UNASKED not in found["verdicts"]["intact"]["text"]
+    shutil.rmtree(run.folder)
 
 
 def test_part_titles_are_words():

@@ -199,6 +199,18 @@ def test_points_lie_between_the_baseline_and_the_perfect_unlearner():
     assert points["unlearned"]["forgotten"] == pytest.approx((0.612 - 0.031) / (0.612 - 0.018))
     assert points["unlearned"]["low"] < points["unlearned"]["forgotten"] < points["unlearned"]["high"]
     assert points["unlearned"]["damage"] == pytest.approx(25.6 / 24.9 - 1)
+    assert points["unlearned"]["least"] == pytest.approx(points["unlearned"]["damage"] - 0.02)
+    assert points["unlearned"]["most"] == pytest.approx(points["unlearned"]["damage"] + 0.03)
+
+
+def test_an_older_evaluation_has_no_interval_of_the_damage():
+    result = example()
+    for figures in result["metrics"].values():
+        figures["perplexity_unrelated"] = {key: figures["perplexity_unrelated"][key] for key in ("value", "count")}
+    points = probing_many.points({"id": "e", "name": "Run"}, result)
+    assert len(points) == len(ROLES) and {point["least"] for point in points} == {None}
+    intact = {figure["id"]: figure for figure in question("intact", view(result))["figures"]}
+    assert "interval" not in intact["perplexity_unrelated"]["cells"]["unlearned"]
 
 
 def test_the_strongest_attack_is_the_one_that_shows_most_of_what_the_baseline_knows():

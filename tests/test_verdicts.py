@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearning.evaluation.verdicts import CAVEAT, forgotten, intact, verdicts
+from unlearning.evaluation.verdicts import CAVEAT, UNASKED, forgotten, intact, verdicts
 
 
 def figures(p=None, completion=None, n=20, control=None, perplexity=None, fluent=None):
@@ -148,4 +148,16 @@ def test_an_attack_that_brings_it_back_spoils_a_yes_and_is_named():
 @pytest.mark.parametrize(("now", "answer"), [(0.60, "yes"), (0.45, "yes"), (0.41, "partly"), (0.39, "no")])
 def test_neighbouring_knowledge_belongs_to_what_should_stay(now, answer):
     baseline = figures(control=0.6) | {"neighbour_probability": {"value": 0.5}}
-    assert intact(figures(control=0.6) | {"neighbour_probability": {"value": now}}, baseline)["answer"] == answer
+    found = intact(figures(control=0.6) | {"neighbour_probability": {"value": now}}, baseline)
+    assert found["answer"] == answer and UNASKED not in found["text"]
+
+
+@pytest.mark.parametrize(("now", "answer"), [(0.60, "yes"), (0.65, "partly"), (0.70, "no")])
+def test_neighbouring_knowledge_that_was_not_measured_is_said(now, answer):
+    asked = figures(control=0.6) | {"neighbour_probability": {"value": 0.5}}
+    for baseline in (figures(control=0.6), asked):
+        found = intact(figures(control=now), baseline)
+        assert found["answer"] == answer
+        assert found["text"].endswith(
+            f"{found['checks'][-1]['text']}. {UNASKED}"
+        )  # after the checks, as the page needs

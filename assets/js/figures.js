@@ -126,11 +126,12 @@ Object.assign(window.forgetting, (() => {
     return svg("circle", { cx: x, cy: y, r: size });
   }
   /**
-   * Points of two figures. points: [{role, x, y, low, high, label, says}]; x and y as shares (shown in per cent).
+   * Points of two figures. points: [{role, x, left, right, y, low, high, label, says}]; x and y as shares (shown in per cent).
+   * From left to right and from low to high are intervals, drawn where they are numbers.
    * The upper left is best: it says so.
    */
   function points(all, { x: xName, y: yName, height = 380, label = "", best = "best" } = {}) {
-    const [xFrom, xTo] = ends([...all.map((one) => one.x), 0.05]);
+    const [xFrom, xTo] = ends([...all.flatMap((one) => [one.x, one.left, one.right]), 0.05]);
     const yValues = all.flatMap((one) => [one.y, one.low, one.high]).filter((value) => typeof value === "number");
     const [yFrom, yTo] = [Math.min(0, Math.max(-0.5, Math.floor(Math.min(...yValues) * 10) / 10)), Math.max(1.05, Math.min(1.25, Math.max(...yValues)))];
     const grid = svg("g", { class: "grid" });
@@ -153,11 +154,12 @@ Object.assign(window.forgetting, (() => {
         const leftwards = px > width * 0.62;
         const words = one.label.length > 34 ? `${one.label.slice(0, 33)}…` : one.label;
         const [from, to] = leftwards ? [px - 12 - 8 * words.length, px] : [px, px + 12 + 8 * words.length];
-        let ty = py + 4;
-        while (taken.some(([a, b, other]) => a < to && from < b && Math.abs(other - ty) < 14)) ty += 14;
+        let ty = typeof one.left === "number" ? py - 6 : py + 4;  // no line through the words
+        while (taken.some(([a, b, other]) => a < to && from < b && Math.abs(other - ty) < 14)) ty += 20;
         taken.push([from, to, ty]);
         return svg("g", { class: `point ${roleClass(one.role)}${bold ? " bold" : ""}`, tabindex: "0", role: "img", "aria-label": one.says }, svg("title", {}, one.says),
           typeof one.low === "number" ? svg("line", { class: "range", x1: px, x2: px, y1: y(one.low), y2: y(one.high) }) : svg("g", {}),
+          typeof one.left === "number" ? svg("line", { class: "range", x1: x(one.left), x2: x(one.right), y1: py, y2: py }) : svg("g", {}),
           mark(SHAPES[one.role] || "circle", px, py, bold ? 7 : 5),
           svg("text", { x: leftwards ? px - 12 : px + 12, y: ty, "text-anchor": leftwards ? "end" : "start" }, words));
       }));

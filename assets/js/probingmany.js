@@ -7,12 +7,14 @@ const ANSWERS = { yes: "yes", partly: "partly", no: "no", unknown: "not known" }
 let drawn = "";
 
 const whole = (share) => `${Math.round(100 * share)} %`;
+const change = (share) => `${share >= 0 ? "+" : "−"}${whole(Math.abs(share))}`;
 function pointOf(one, key) {
   const y = one[key];
   const range = key === "forgotten" && typeof one.low === "number" && typeof one.high === "number";
   const label = one.role === "unlearned" ? one.name : one.title;
-  return { role: one.role, x: one.damage, y, low: range ? one.low : null, high: range ? one.high : null, label,
-    says: `${one.name}, ${one.title}: ${whole(y)} forgotten, perplexity of unrelated prose ${one.damage >= 0 ? "+" : "−"}${whole(Math.abs(one.damage))}` };
+  const between = typeof one.least === "number" && typeof one.most === "number" ? ` (95 % interval ${change(one.least)} to ${change(one.most)})` : "";
+  return { role: one.role, x: one.damage, left: one.least, right: one.most, y, low: range ? one.low : null, high: range ? one.high : null, label,
+    says: `${one.name}, ${one.title}: ${whole(y)} forgotten, perplexity of unrelated prose ${change(one.damage)}${between}` };
 }
 
 function chart(found) {
@@ -30,7 +32,7 @@ function chart(found) {
   return node("div", {}, node("div", { class: "row spread" },
     attacked ? switcher("How much is forgotten", [["forgotten", "asked plainly"], ["attacked", "under the strongest attack"]], "forgotten", (key) => { state.key = key; draw(); }) : null,
     node("label", { class: "role-box" }, box, "other models of the newest evaluation too")), place,
-    node("p", { class: "hint" }, "Forgotten: how far the probability of the text’s own words went from the model before (0 %) to one that never read it (100 %). Damage: how much more unrelated prose surprises the model. The lines are 95 % intervals."));
+    node("p", { class: "hint" }, "Forgotten: how far the probability of the text’s own words went from the model before (0 %) to one that never read it (100 %). Damage: how much more unrelated prose surprises the model. The lines are 95 % intervals: the upright one of what is forgotten, the level one of the damage (older evaluations do not have it)."));
 }
 
 function table(found) {

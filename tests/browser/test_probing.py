@@ -116,7 +116,16 @@ def test_all_evaluations_in_one_chart_and_table_lead_to_each(page, site, drawn):
     arrive(page, site, f"step=probe&run={drawn}")
     points = page.locator("#probing-many .point.bold")
     expect(points).to_have_count(2)
-    expect(points.first).to_have_attribute("aria-label", re.compile(r"\d+ % forgotten, perplexity of unrelated prose"))
+    expect(points.first).to_have_attribute(
+        "aria-label",
+        re.compile(r"\d+ % forgotten, perplexity of unrelated prose \+3 % \(95 % interval \+1 % to \+6 %\)"),
+    )
+    up, across = points.first.locator(".range").all()
+    dot = points.first.locator("circle").bounding_box()
+    middle = dot["x"] + dot["width"] / 2
+    assert across.get_attribute("y1") == across.get_attribute("y2") and up.get_attribute("x1") == up.get_attribute("x2")
+    box = across.bounding_box()
+    assert (box["x"] + box["width"] - middle) / (middle - box["x"]) == pytest.approx(1.5, rel=0.1)  # 3 % against 2 %
     page.get_by_role("button", name="under the strongest attack").click()
     expect(page.locator("#probing-many .point")).not_to_have_count(0)
     expect(page.locator("#probing-many table")).to_contain_text("2 of 4")

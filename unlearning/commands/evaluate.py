@@ -43,6 +43,14 @@ def evaluate(
             "--questions", metavar="FILE", help="Multiple-choice questions, not the scenario's: .json, see the README."
         ),
     ] = None,
+    neighbours: Annotated[
+        Path | None,
+        typer.Option(
+            "--neighbours",
+            metavar="FILE",
+            help="Questions on what lies next to the text and should stay known: .json as of --questions.",
+        ),
+    ] = None,
     llm: Annotated[
         str,
         typer.Option("--llm", metavar="URL", help="Have a language model there write questions, if there are none."),
@@ -79,7 +87,7 @@ def evaluate(
     of = find(workspace, run)
     suites.effort(suite)
     others = {name: _evaluated(workspace, name) for name in compare or ()}
-    inputs = _inputs(of, probes, questions, llm, llm_model)
+    inputs = _inputs(of, probes, questions, neighbours, llm, llm_model)
     expected = suites.expected_seconds(of, suite)
     made = suites.create_evaluation(
         workspace, of, suite, inputs=inputs, evaluation=_settings(of, changes), other=_model(other)
@@ -115,16 +123,20 @@ def _check_needs_no_end(given: Mapping[str, Any]) -> None:
         raise SettingsError(f"{' and '.join(asked)} {verb} the result of the evaluation.", "Leave out --no-wait.")
 
 
-def _inputs(of: Path, probes: Path | None, questions: Path | None, llm: str, llm_model: str) -> dict[str, Any]:
+def _inputs(
+    of: Path, probes: Path | None, questions: Path | None, neighbours: Path | None, llm: str, llm_model: str
+) -> dict[str, Any]:
     """What is asked instead of the run's own prompts and the scenario's questions."""
     from unlearning.evaluation.questions import dump_questions, load_questions
-    from unlearning.evaluation.suites import QUESTIONS, questions_of
+    from unlearning.evaluation.suites import NEIGHBOURS, QUESTIONS, questions_of
     from unlearning.text.prompts import load_probes
 
     inputs: dict[str, Any] = {}
     if probes:
         load_probes(probes)
         inputs["probes.json"] = probes
+    if neighbours:
+        inputs[NEIGHBOURS] = dump_questions(load_questions(neighbours))
     if questions:
         inputs[QUESTIONS] = dump_questions(load_questions(questions))
     elif llm and QUESTIONS not in questions_of(of):

@@ -76,17 +76,21 @@ def completion_familiarity(grades: Sequence[int], prompts: Sequence[str] | None 
     return CompletionFamiliarity(replace(spread, value=fmean(scores), count=len(scores)), counts)
 
 
-def bootstrap(values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+def bootstrap(
+    values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0, weights: Sequence[float] | None = None
+) -> Estimate:
     """The mean with its 95 % percentile bootstrap interval over prompts (Efron 1979).
 
-    Says how much the figure depends on which prompts were asked; a model's own chance is not in it.
+    Says how much the figure depends on which prompts were asked; a model's own chance is not in it. `weights`: of each
+    value in the mean, and drawn with it; None: all alike.
     """
     import numpy as np
 
     data = np.asarray(values, dtype=float)
     drawn = np.random.default_rng(seed).integers(len(data), size=(resamples, len(data)))
-    low, high = np.quantile(data[drawn].mean(axis=1), [0.025, 0.975])
-    return Estimate(fmean(values), float(low), float(high), len(values))
+    weighed = None if weights is None else np.asarray(weights, dtype=float)[drawn]
+    low, high = np.quantile(np.average(data[drawn], axis=1, weights=weighed), [0.025, 0.975])
+    return Estimate(fmean(values, weights), float(low), float(high), len(values))
 
 
 def share(values: Sequence[float]) -> Estimate:

@@ -99,7 +99,8 @@ def measure_role(
 
     Returns:
         JSON: `probes` and `controls` (prompt, targets with p, their sum p, top next tokens), `texts` (for each
-        of forget, held_out, unrelated: perplexity, tokens, and the mean log-probability of each block),
+        of forget, held_out, unrelated: perplexity, tokens, and of each block the mean log-probability of a token and
+        how many tokens were counted),
         `completions` (prompt, text, grade, evidence) and `seconds`.
     """
     began = time.monotonic()
@@ -205,14 +206,19 @@ def _ask(model: Any, tokenizer: Any, probes: Sequence[Probe]) -> list[dict[str, 
 
 
 def _read(model: Any, tokenizer: Any, blocks: Sequence[str]) -> dict[str, Any] | None:
-    """Perplexity of all blocks together and the mean log-probability of each; None without a token to count."""
+    """Perplexity of all blocks together, of each its mean log-probability and tokens; None without a token to count."""
     per_block = [[s.nll for s in block if s.nll is not None] for block in score_texts(model, tokenizer, blocks)]
     per_block = [block for block in per_block if block]
     tokens = sum(map(len, per_block))
     if not tokens:
         return None
     perplexity = math.exp(math.fsum(map(math.fsum, per_block)) / tokens)
-    return {"perplexity": perplexity, "tokens": tokens, "log_probs": [-fmean(block) for block in per_block]}
+    return {
+        "perplexity": perplexity,
+        "tokens": tokens,
+        "log_probs": [-fmean(block) for block in per_block],
+        "token_counts": [len(block) for block in per_block],
+    }
 
 
 def _complete(
@@ -246,9 +252,10 @@ def _metrics(measured: Mapping[str, Any], by_role: Mapping[str, Mapping[str, Any
             [[each["p"]] for each in measured["probes"]]
         ).as_dict()
     found |= _completion_figures(measured.get("completions") or [])
+    before_texts = by_role.get("baseline", {}).get("texts") or {}
     for name, text in (measured.get("texts") or {}).items():
         if text:
-            found[f"perplexity_{name}"] = {"value": text["perplexity"], "count": text["tokens"]}
+            found[f"perplexity_{name}"] = perplexity_figure(text, before_texts.get(name))
     if controls := measured.get("controls"):
         found["control_probability"] = bootstrap([row["p"] for row in controls]).as_dict()
         if before := by_role.get("baseline", {}).get("controls"):
@@ -257,6 +264,31 @@ def _metrics(measured: Mapping[str, Any], by_role: Mapping[str, Mapping[str, Any
     for figures in FIGURES:
         found |= figures(measured, never)
     return found | _against_never_taught(measured, never)
+
+
+def perplexity_figure(text: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The perplexity of a text with its 95 % bootstrap interval over blocks, and its rise.
+
+    Args:
+        text: What `measure_role` found of it; results of older versions hold no `token_counts`, and get no interval.
+        before: What it found of the baseline.
+
+    Returns:
+        JSON: value, count (of tokens), low and high; `rise`: {value, low, high} as shares of the baseline's, of the
+        same blocks drawn of both, so that how hard the blocks are to read is not in it.
+    """
+    found = {"value": text["perplexity"], "count": text["tokens"]}
+    counts = text.get("token_counts") or []
+    if len(counts) < 2:  # one block does not tell how much blocks differ
+        return found
+    log_prob = bootstrap(text["log_probs"], weights=counts)
+    found |= {"low": math.exp(-log_prob.high), "high": math.exp(-log_prob.low)}
+    if before and before.get("token_counts") == counts:
+        changes = [now - then for now, then in zip(text["log_probs"], before["log_probs"], strict=True)]
+        change = bootstrap(changes, weights=counts)
+        low, high = math.expm1(-change.high), math.expm1(-change.low)
+        found["rise"] = {"value": math.expm1(-change.value), "low": low, "high": high}
+    return found
 
 
 def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

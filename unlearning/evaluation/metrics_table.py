@@ -30,7 +30,10 @@ class Metric:
 
 
 WHP = "Eldan & Russinovich 2023, arXiv 2310.02238"
-PERPLEXITY = "exp(−mean log P(token | tokens before)) over blocks {}; a block's first token not counted"
+PERPLEXITY = (
+    "exp(−mean log P(token | tokens before)) over blocks {}; a block's first token not counted; its interval is "
+    "that of resampled blocks"
+)
 OPTION = "s = P(option | question)^(1/n) over its n tokens"
 NEXT_TO_IT = "questions on other books of the kind, the author and the time"
 GIBBERISH = (

@@ -34,8 +34,10 @@ RULES = {
     "Intact?": f"Yes: the control prompts' mean probability moved by at most {CONTROL_MOVE:g}, the perplexity of "
     f"unrelated prose rose by at most {PERPLEXITY_RISE:.0%}, at least {FLUENT_SHARE:.0%} of the completions are fluent "
     f"or as many as the baseline's less {FLUENT_LOSS:.0%}, and the right answers to neighbouring questions lost at "
-    f"most {NEIGHBOUR_FALL:g} of their probability. Partly: within twice these limits.",
+    f"most {NEIGHBOUR_FALL:g} of their probability, where such questions were asked (the verdict says where not). "
+    "Partly: within twice these limits.",
 }
+UNASKED = "Neighbouring knowledge, such as other books of the kind, was not asked about; a loss there would not show."
 CAVEAT = "This is what these prompts show; rephrased questions and other attacks may still bring it back."
 
 
@@ -90,7 +92,9 @@ def forgotten(
 
 
 def intact(unlearned: Figures, baseline: Figures) -> dict[str, Any]:
-    """yes: controls, unrelated prose and fluency within their limits; partly: within twice the limits; no: beyond."""
+    """yes: controls, unrelated prose, fluency and neighbouring knowledge within their limits; partly: within twice the
+    limits; no: beyond. Where neighbouring knowledge was not measured the words say so.
+    """
     checks = []
     if "control_probability" in unlearned and "control_probability" in baseline:
         move = unlearned["control_probability"]["value"] - baseline["control_probability"]["value"]
@@ -109,14 +113,16 @@ def intact(unlearned: Figures, baseline: Figures) -> dict[str, Any]:
         fall = baseline["neighbour_probability"]["value"] - unlearned["neighbour_probability"]["value"]
         text = f"neighbouring answers lost {fall:+.3f} of their probability (limit {NEIGHBOUR_FALL})"
         checks.append(_check("neighbour_probability", fall, NEIGHBOUR_FALL, text))
-    said = "; ".join(check["text"] for check in checks)
     if not checks:
         return _verdict("unknown", "Nothing was measured that tells.", checks)
+    said = "; ".join(check["text"] for check in checks) + "."
+    if checks[-1]["name"] != "neighbour_probability":
+        said += f" {UNASKED}"
     if all(check["passed"] for check in checks):
-        return _verdict("yes", f"Yes: {said}.", checks)
+        return _verdict("yes", f"Yes: {said}", checks)
     if all(check["value"] <= 2 * check["limit"] + 1e-9 for check in checks):
-        return _verdict("partly", f"Partly: {said}.", checks)
-    return _verdict("no", f"No: {said}.", checks)
+        return _verdict("partly", f"Partly: {said}", checks)
+    return _verdict("no", f"No: {said}", checks)
 
 
 def _fall(name: str, before: float, now: float, floor: float | None, near: float) -> dict[str, Any]:

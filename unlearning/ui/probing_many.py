@@ -64,10 +64,11 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
     """Each model of an evaluation as a point of the chart.
 
     Returns:
-        {evaluation, name, role, title, damage, forgotten, low, high, attacked}: `damage` is the rise of the perplexity
-        of unrelated prose as a share of the baseline's; `forgotten` the share of the way from the baseline's
-        familiarity to a perfect unlearner's (1: all of it, 0: nothing); `attacked` the same under the attack that
-        shows most, None where none was tried.
+        {evaluation, name, role, title, damage, least, most, forgotten, low, high, attacked}: `damage` is the rise of
+        the perplexity of unrelated prose as a share of the baseline's, from `least` to `most` (None: an older
+        evaluation, which does not tell); `forgotten` the share of the way from the baseline's familiarity to a perfect
+        unlearner's (1: all of it, 0: nothing), from `low` to `high`; `attacked` the same under the attack that shows
+        most, None where none was tried.
     """
     metrics = result.get("metrics") or {}
     before = _value(metrics.get("baseline", {}).get(FAMILIARITY))
@@ -83,6 +84,7 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
         if _value(now) is None or prose is None:
             continue
         way = {"forgotten": now["value"], "low": now.get("high"), "high": now.get("low")}
+        rise = figures[COST].get("rise") or {}
         found.append(
             {
                 "evaluation": facts["id"],
@@ -90,6 +92,8 @@ def points(facts: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
                 "role": role,
                 "title": role_words(role)["title"],
                 "damage": prose / cost - 1,
+                "least": rise.get("low"),
+                "most": rise.get("high"),
                 **{name: None if p is None else (before - p) / (before - floor) for name, p in way.items()},
                 "attacked": 1 - worst[role] if role in worst else None,
             }
