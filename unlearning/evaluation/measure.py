@@ -234,6 +234,8 @@ def _complete(
                 "evidence": evidence,
                 "fluency": judge_fluency(text).as_dict(),
             }
+            | ({"expected": each.reference} if each.reference else {})
+            | ({"names": list(each.names)} if each.names else {})
         )
     return rows
 
