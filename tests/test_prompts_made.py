@@ -109,6 +109,13 @@ def test_a_target_is_spelt_as_the_passage_or_an_anchor_has_it():
     assert probe.targets == (" Bell",)
 
 
+def test_apostrophes_of_either_kind_are_the_same():
+    entry = {"prompt": "Nobody has ever seen the keeper's", "target": "keeper’s"}
+    dropped = Counter()
+    assert read_prompts(reply(entry), "The keeper’s lamp burns.", DICTIONARY, dropped) == []
+    assert list(dropped) == ["with the target in the prompt"]
+
+
 def test_a_reference_that_the_passage_does_not_have_and_names_of_the_prompt_are_not_kept():
     entry = {"prompt": "Every year he and his parrot paint", "names": ["parrot", "stairs"], "reference": "the boat red"}
     (found,), _ = read(entry)

@@ -1,6 +1,6 @@
 """Asking a language model behind an OpenAI-compatible address, and what can go wrong with it.
 
-One function, `ask`, serves the anchor proposals and the completion judge. It retries what may pass
+One function, `ask`, serves whatever has a language model propose, write or grade. It retries what may pass
 (time-outs, 429, 5xx, empty answers), gives up at once on what will not (401, 403, 404), and never
 shows the key: not in a message, not in a repr, not in a file.
 """

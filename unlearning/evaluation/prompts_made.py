@@ -120,14 +120,14 @@ def _borne_out(entry: Mapping[str, Any], passage: str, dictionary: Dictionary) -
         target = _told_by(entry["target"], passage, dictionary)
         if not target:
             return "with a target that the passage does not have"
-        return (
-            "with the target in the prompt" if holds(prompt, target) else Probe(prompt, (f" {target}",), note=WRITTEN)
-        )
+        if holds(normal(prompt), normal(target)):
+            return "with the target in the prompt"
+        return Probe(prompt, (f" {target}",), note=WRITTEN)
     names = entry.get("names")
     told = [_told_by(name, passage, dictionary) for name in names] if isinstance(names, list) else []
     if not any(told):
         return "without a name that the passage has"
-    new = tuple(dict.fromkeys(name for name in told if name and not holds(prompt, name)))
+    new = tuple(dict.fromkeys(name for name in told if name and not holds(normal(prompt), normal(name))))
     reference = _text(entry.get("reference"))
     reference = " ".join(reference.split()) if normal(reference) in normal(passage) else ""
     return CompletionPrompt(prompt, "probe", reference, new) if new else "with the names in the prompt"
