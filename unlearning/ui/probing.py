@@ -35,9 +35,9 @@ def build(context: Context) -> Screen:
             start = gr.Button("Start evaluation", variant="primary", elem_id="probe-start", scale=0, min_width=170)
         with_llm = gr.Checkbox(
             label="Let a language model write questions and grade", visible=llm.configured(), elem_id="probe-llm",
-            info="The language model that whoever runs this page has set up writes questions from passages of the text, "
-            "where nobody has written any, and grades from 0 to 3 how much of the text shows in what the models write. "
-            "This takes longer.",
+            info="The language model that whoever runs this page has set up writes questions from passages of the "
+            "text, where nobody has written any, and grades from 0 to 3 how much of the text shows in what the models "
+            "write. This takes longer.",
         )  # fmt: skip
         own = probing_own.draw()
         expected = words("{{#if value}}<p class='hint'>{{value}}</p>{{/if}}", value="", elem_id="probe-expected")
