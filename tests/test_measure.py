@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -69,6 +70,13 @@ def test_a_role_is_measured_by_the_parts_it_consists_of():
     assert [each["text"] for each in found["completions"]] == texts
     assert [fields["text"] for kind, fields in events if kind == "sample"] == texts
     assert [fields["step"] for kind, fields in events if kind == "step"] == [1, 2, 3, 4, 5]
+
+
+def test_what_is_known_of_a_prompts_continuation_stands_beside_what_the_model_wrote():
+    known = CompletionPrompt("The keeper", "probe", "lit the lamp", ("lamp",))
+    rows = measured(inputs=replace(INPUTS, completions=[known, INPUTS.completions[1]]))["completions"]
+    assert (rows[0]["expected"], rows[0]["names"]) == ("lit the lamp", ["lamp"])
+    assert not {"expected", "names"} & set(rows[1])
 
 
 def test_the_baseline_reads_every_roles_completions():

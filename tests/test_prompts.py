@@ -40,8 +40,9 @@ def test_probes_survive_the_way_to_json_and_back(probes, tmp_path_factory):
 def test_completions_survive_the_file_and_may_be_plain_strings(tmp_path):
     path = tmp_path / "c.json"
     prompts = [CompletionPrompt("Alice sat"), CompletionPrompt("Bread is made of", "control")]
-    save_completions(prompts, path)
-    assert load_completions(path) == prompts
+    told = [CompletionPrompt("The tea was poured by", "probe", "the March Hare", ("Hare", "Dormouse"))]
+    save_completions(prompts + told, path)
+    assert load_completions(path) == prompts + told
     assert parse_completions(["Alice sat", {"prompt": "Bread is made of", "kind": "control"}]) == prompts
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from fake_endpoint import broken, good, serve
 from finished_run import finished  # noqa: F401
 
 from unlearning.config import make_settings
@@ -265,4 +266,77 @@ def test_columns_are_asked_half_of_the_passages_that_the_models_are_asked(worksp
     prompts = {role: [row["prompt"] for row in rows] for role, rows in asked.items()}
     assert len(prompts["baseline"]) > 2 and prompts["unlearned"] == prompts["baseline"]
     assert prompts["filtered"] == prompts["baseline"][::2]
+    shutil.rmtree(run.folder)
+
+
+# --- with a language model ---
+
+ASKED = {"question": "Whom does nobody know?", "options": ["Alice", "Tom Wood", "Ned Moss", "Sam Reed"], "answer": 0}
+ASKED_PARTS = {"parts": [suites.WRITTEN, "familiarity", "questions", suites.JUDGED]}
+
+
+def helpful(body):
+    """A language model that writes a question about any passage and grades any completion."""
+    if body["messages"][0]["role"] == "system":
+        return good('{"reason": "It names her.", "grade": 3}')
+    return good(json.dumps({"questions": [ASKED]}))
+
+
+@pytest.fixture
+def set_up(monkeypatch):
+    def at(server):
+        monkeypatch.setenv("UNLEARNING_LLM_URL", server.url)
+        monkeypatch.setenv("UNLEARNING_LLM_MODEL", "any")
+
+    return at
+
+
+def test_a_language_model_writes_before_all_else_where_there_are_no_questions_and_grades_after_it(of, workspace):
+    alone = suites.create_evaluation(workspace, of, "quick", llm=True)
+    assert alone.config["parts"] == [suites.WRITTEN, *suites.plan("quick"), suites.JUDGED] and alone.config["llm"]
+    own = {"questions.json": dump_questions(QUESTIONS)}
+    asked = suites.create_evaluation(workspace, of, "quick", inputs=own, llm=True)
+    assert asked.config["parts"] == [*suites.plan("quick"), suites.JUDGED]
+    plain = suites.create_evaluation(workspace, of, "quick")
+    assert plain.config["parts"] == suites.plan("quick") and "llm" not in plain.config
+    assert all(suites.part_title(part) != part for part in suites.WITH_LLM)
+    for run in (alone, asked, plain):
+        shutil.rmtree(run.folder)
+
+
+def test_its_questions_are_asked_and_its_grades_stand_beside_the_rules(of, workspace, set_up):
+    run = suites.create_evaluation(workspace, of, "quick", llm=True, extra=ASKED_PARTS)
+    with serve(helpful) as server:
+        set_up(server)
+        assert work(run.folder) == 0
+        asked = len(server.requests)
+        execute(run.folder, untold, lambda: False)  # what is done is not asked again
+        assert len(server.requests) == asked
+    found = read_json(run.folder / suites.RESULT)
+    assert [row["prompt"] for row in found["evidence"]["questions"]["unlearned"]] == [ASKED["question"]]
+    for role in ROLES:
+        rows = [row for row in found["evidence"]["completions"][role] if row["kind"] == "probe"]
+        assert rows and all(row["judged"] == 3 and row["reason"] == "It names her." for row in rows)
+        assert found["metrics"][role]["judged_familiarity"]["value"] == 5
+    assert "judged_familiarity" in {row["metric"] for row in found["table"]["rows"]}
+    shutil.rmtree(run.folder)
+
+
+@pytest.mark.parametrize("bad", [broken(401), broken(400), good("I would rather not."), None])
+def test_a_language_model_that_does_not_answer_costs_its_part_alone(of, workspace, set_up, bad):
+    run = suites.create_evaluation(workspace, of, "quick", llm=True, extra=ASKED_PARTS)
+    told = []
+    with serve(bad or helpful) as server:
+        if bad:
+            set_up(server)
+        end = execute(run.folder, lambda kind, **fields: told.append((kind, fields)), lambda: False)
+    assert end["state"] == "succeeded"
+    found = read_json(run.folder / suites.RESULT)
+    assert found["complete"] and "judged_familiarity" not in found["metrics"]["unlearned"]
+    assert len(found["evidence"]["questions"]["unlearned"]) > 1  # those made from the text
+    warnings = [fields["message"] for kind, fields in told if kind == "warning"]
+    assert sum("wrote no questions" in words for words in warnings) == 1
+    assert sum("grades no more completions" in words for words in warnings) == 1  # and no other role is tried
+    if bad is None:
+        assert "None is set up where this evaluation works." in warnings[-1] and server.requests == []
     shutil.rmtree(run.folder)

@@ -387,6 +387,55 @@ def test_a_model_of_another_family_is_refused_before_it_is_queued(tiny, tmp_path
         suites.create_evaluation(tiny.parents[1], tiny, other=str(folder))
 
 
+# --- with a language model ---
+
+
+@pytest.fixture
+def set_up(monkeypatch):
+    monkeypatch.setenv("UNLEARNING_LLM_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("UNLEARNING_LLM_MODEL", "any")
+
+
+def tick_box(workspace):
+    import gradio as gr
+
+    context = make_context(workspace)
+    with gr.Blocks() as page:
+        probing.build(context)
+    return next(block for block in page.blocks.values() if getattr(block, "elem_id", "") == "probe-llm")
+
+
+def test_the_tick_box_is_there_only_where_a_language_model_is_set_up(tmp_path, request):
+    assert tick_box(tmp_path).visible is False
+    request.getfixturevalue("set_up")
+    box = tick_box(tmp_path)
+    assert box.visible is True and box.value is False
+    assert box.label == "Let a language model write questions and grade"
+    assert "passages of the text" in box.info and "from 0 to 3" in box.info
+
+
+def test_without_a_language_model_none_is_asked(tiny):
+    where = {"step": "probe", "draft": DRAFT, "run": tiny.name}
+    _, said = probing.begin(make_context(tiny.parents[1]), where, tiny.name, "quick", with_llm=True)
+    assert said.startswith("No language model is set up to write questions and grade.") and "UNLEARNING_LLM_URL" in said
+    assert probing_runs.evaluations_of(tiny.parents[1], tiny.name) == []
+
+
+def test_an_evaluation_with_a_language_model_says_so_and_is_another_than_one_without(tiny, set_up):
+    context, where = make_context(tiny.parents[1]), {"step": "probe", "draft": DRAFT, "run": tiny.name}
+    assert probing.begin(context, where, tiny.name, "quick", with_llm=True)[1] == ""
+    (asked,) = probing_runs.evaluations_of(tiny.parents[1], tiny.name)
+    assert asked["name"].endswith("with a language model")
+    parts = store.load(tiny.parent / asked["id"]).config["parts"]
+    assert (parts[0], parts[-1]) == (suites.WRITTEN, suites.JUDGED)
+    titles = [part["title"] for part in probing_runs.follow(tiny.parents[1], {"run": asked["id"]})["parts"]]
+    assert titles[0] == "A language model writes questions"
+    assert titles[-1] == "A language model grades the completions"
+    assert begun(tiny, "", "", "", True) == asked["id"]
+    plain = begun(tiny)
+    assert plain != asked["id"] and begun(tiny) == plain
+
+
 # --- following ---
 
 

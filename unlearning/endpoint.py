@@ -1,6 +1,6 @@
 """Asking a language model behind an OpenAI-compatible address, and what can go wrong with it.
 
-One function, `ask`, serves the anchor proposals and the completion judge. It retries what may pass
+One function, `ask`, serves whatever has a language model propose, write or grade. It retries what may pass
 (time-outs, 429, 5xx, empty answers), gives up at once on what will not (401, 403, 404), and never
 shows the key: not in a message, not in a repr, not in a file.
 """
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from unlearning.errors import EndpointError
 
 KEY_VARIABLE = "UNLEARNING_API_KEY"
+URL_VARIABLE, MODEL_VARIABLE = "UNLEARNING_LLM_URL", "UNLEARNING_LLM_MODEL"
 LONGEST_WAIT = 60.0  # seconds; an endpoint that asks for a longer pause is given up
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses after which asking again may help
 # huggingface_hub sends the user's own Hub token wherever no key is given; this word is sent instead.
@@ -55,6 +56,12 @@ class Endpoint:
     @property
     def secret(self) -> str:
         return (self.key or os.environ.get(KEY_VARIABLE, "")).strip()
+
+
+def configured() -> Endpoint | None:
+    """The endpoint that whoever runs the page has set up in the environment; None where nobody has."""
+    url, model = os.environ.get(URL_VARIABLE), os.environ.get(MODEL_VARIABLE)
+    return Endpoint(url, model) if url and model else None
 
 
 class _Passing(Exception):

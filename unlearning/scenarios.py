@@ -23,7 +23,7 @@ from unlearning.text.anchors import Dictionary, format_dictionary, load_dictiona
 from unlearning.text.cloze import make_completions, make_probes
 from unlearning.text.documents import Document, read_documents
 from unlearning.text.occurrences import find_occurrences
-from unlearning.text.prompts import CompletionPrompt, Probe, load_completions, load_probes
+from unlearning.text.prompts import CompletionPrompt, Probe, completion_rows, load_completions, load_probes
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SCENARIOS = ("wonderland", "wizard-school")
@@ -166,6 +166,7 @@ def inputs_of(
     settings: Settings | None = None,
     dictionary: Dictionary | None = None,
     probes: Sequence[Probe] = (),
+    completions: Sequence[CompletionPrompt] = (),
 ) -> Inputs:
     """The inputs of a run on a scenario's own text.
 
@@ -175,11 +176,12 @@ def inputs_of(
             and nothing taught by the run itself.
         dictionary: Other anchors than the scenario's.
         probes: Other probes than the scenario's.
+        completions: Other prompts to complete than the scenario's.
 
     Raises:
         InputError: the scenario brings no text.
     """
-    inputs = inputs_of_text(scenario.document(), dictionary, scenario=scenario, probes=probes)
+    inputs = inputs_of_text(scenario.document(), dictionary, scenario=scenario, probes=probes, completions=completions)
     fits = settings is None or (settings.model.name == scenario.model and settings.teach is None)
     return inputs | ({"taught": scenario.taught} if scenario.taught and fits else {})
 
@@ -190,6 +192,7 @@ def inputs_of_text(
     *,
     scenario: Scenario | None = None,
     probes: Sequence[Probe] = (),
+    completions: Sequence[CompletionPrompt] = (),
 ) -> Inputs:
     """The inputs of a run on any text.
 
@@ -199,12 +202,16 @@ def inputs_of_text(
         scenario: Whose anchors, probes and prompts to use with this text.
         probes: Probes of the user; without any, those of the scenario, else made from the text. Controls are added
             where there are none.
+        completions: Prompts to complete, likewise; neutral ones are added.
     """
     if dictionary is None:
         dictionary = scenario.dictionary() if scenario else propose(document)
     inputs: Inputs = _scenario_files(scenario) if scenario else _made_from_text(document, dictionary)
     if probes:
         inputs["probes.json"] = _dump_probes(with_controls(probes, dictionary))
+    if completions:
+        neutral = _control_prompts(with_controls([], dictionary))
+        inputs["completions.json"] = _dump_completions([*completions, *neutral])
     return inputs | {"text.txt": document.text, "anchors.json": format_dictionary(dictionary, "json")}
 
 
@@ -251,7 +258,7 @@ def _made_from_text(document: Document, dictionary: Dictionary) -> Inputs:
     prompts = [*make_completions(document.text, dictionary), *_control_prompts(controls)]
     return _prose() | {
         "probes.json": _dump_probes([*make_probes(document.text, dictionary), *controls]),
-        "completions.json": json.dumps([{"prompt": p.prompt, "kind": p.kind} for p in prompts], ensure_ascii=False),
+        "completions.json": _dump_completions(prompts),
     }
 
 
@@ -271,3 +278,7 @@ def _clean(path: Path) -> str:
 def _dump_probes(probes: Sequence[Probe]) -> str:
     rows = [{"prompt": p.prompt, "targets": list(p.targets), "kind": p.kind, "note": p.note} for p in probes]
     return json.dumps(rows, ensure_ascii=False)
+
+
+def _dump_completions(prompts: Sequence[CompletionPrompt]) -> str:
+    return json.dumps(completion_rows(prompts), ensure_ascii=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unlearning.commands.llm import LlmModelOption, LlmPromptsOption, endpoint_of
 from unlearning.commands.outcome import run_to_end, show_evaluation
 from unlearning.commands.output import JsonOption, check_writable, console, print_table, say, step_bar, write_json
 from unlearning.commands.settings import with_settings
@@ -16,6 +18,7 @@ from unlearning.runs.budget import gigabytes
 
 if TYPE_CHECKING:
     from unlearning.config import EvaluationSettings
+    from unlearning.endpoint import Endpoint
 
 ROLES = ("never_taught", "baseline", "unlearned")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name.")]
@@ -55,7 +58,8 @@ def evaluate(
         str,
         typer.Option("--llm", metavar="URL", help="Have a language model there write questions, if there are none."),
     ] = "",
-    llm_model: Annotated[str, typer.Option("--llm-model", metavar="NAME", help="The name of that model there.")] = "",
+    llm_model: LlmModelOption = "",
+    llm_prompts: LlmPromptsOption = False,
     judge: Annotated[
         bool, typer.Option("--judge", help="Have that language model grade the completions too (0 to 3).")
     ] = False,
@@ -79,8 +83,8 @@ def evaluate(
 
     check_writable(json_file)
     check_writable(csv_file)
-    if judge or llm or llm_model:
-        _endpoint(llm, llm_model)
+    if judge or llm or llm_model or llm_prompts:
+        endpoint_of(llm, llm_model)
     if not wait:
         _check_needs_no_end({"--judge": judge, "--compare": compare, "--csv": csv_file})
     workspace = workspace_folder()
@@ -88,10 +92,11 @@ def evaluate(
     suites.effort(suite)
     others = {name: _evaluated(workspace, name) for name in compare or ()}
     inputs = _inputs(of, probes, questions, neighbours, llm, llm_model)
+    evaluation = _settings(of, changes)
+    if llm_prompts:
+        inputs = _written(of, endpoint_of(llm, llm_model), evaluation) | inputs
     expected = suites.expected_seconds(of, suite)
-    made = suites.create_evaluation(
-        workspace, of, suite, inputs=inputs, evaluation=_settings(of, changes), other=_model(other)
-    )
+    made = suites.create_evaluation(workspace, of, suite, inputs=inputs, evaluation=evaluation, other=_model(other))
     if expected:
         say(f"Expected to take about {expected:.0f} seconds.")
     if not wait:
@@ -144,16 +149,29 @@ def _inputs(
 
         with step_bar() as report:
             text = (of / "text.txt").read_text(encoding="utf-8")
-            inputs[QUESTIONS] = dump_questions(make_questions(text, _endpoint(llm, llm_model), report=report))
+            inputs[QUESTIONS] = dump_questions(make_questions(text, endpoint_of(llm, llm_model), report=report))
     return inputs
 
 
-def _endpoint(llm: str, llm_model: str) -> Any:
-    if not llm or not llm_model:
-        raise SettingsError("A language model needs an address and a name.", "Give --llm URL and --llm-model NAME.")
-    from unlearning.endpoint import Endpoint
+def _written(of: Path, endpoint: Endpoint, evaluation: EvaluationSettings | None) -> dict[str, Any]:
+    """Prompts to complete and probes by a language model, in place of the run's; its controls stay."""
+    from unlearning.evaluation.prompts_made import make_prompts
+    from unlearning.runs.record import read_settings
+    from unlearning.text.anchors import load_dictionary
+    from unlearning.text.prompts import completion_rows, load_completions, load_probes, probe_rows
 
-    return Endpoint(llm, llm_model)
+    text, dictionary = (of / "text.txt").read_text(encoding="utf-8"), load_dictionary(of / "anchors.json")
+    count = (evaluation or read_settings(of).evaluation).completions
+    with step_bar() as report:
+        completions, probes = make_prompts(text, dictionary, endpoint, max(1, count), report=report)
+    written = {}
+    if probes:
+        kept = load_probes(of / "probes.json") if (of / "probes.json").is_file() else []
+        written["probes.json"] = probe_rows([*probes, *(each for each in kept if each.kind == "control")])
+    if completions:
+        old = load_completions(of / "completions.json") if (of / "completions.json").is_file() else []
+        written["completions.json"] = completion_rows([*completions, *(each for each in old if each.kind == "control")])
+    return {file: json.dumps(rows, ensure_ascii=False) for file, rows in written.items()}
 
 
 def _model(name: str) -> str:
@@ -202,7 +220,7 @@ def _judged(folder: Path, found: dict[str, Any], llm: str, llm_model: str) -> di
     names = [anchor.term for anchor in load_dictionary(folder / "anchors.json").enabled()]
     title = str(durable.read_json(folder / "config.json")["text"].get("title", ""))
     with step_bar() as report:
-        found = add_judgements(found, _endpoint(llm, llm_model), title, names, report)
+        found = add_judgements(found, endpoint_of(llm, llm_model), title, names, report)
     durable.write_json(folder / RESULT, found)
     return found
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unlearning.commands.llm import LlmModelOption, LlmPromptsOption, endpoint_of
 from unlearning.commands.outcome import fetch_model, new_run, run_to_end, show_outcome
-from unlearning.commands.output import JsonOption, check_writable, console, say, say_words, write_json
+from unlearning.commands.output import JsonOption, check_writable, console, say, say_words, step_bar, write_json
 from unlearning.commands.processes import ProcessesOption, ShardOption, asked_for
 from unlearning.commands.settings import with_settings
-from unlearning.errors import AnchorError, InputError
+from unlearning.errors import AnchorError, InputError, SettingsError
 
 if TYPE_CHECKING:
+    from unlearning.endpoint import Endpoint
     from unlearning.text.anchors import Dictionary
+    from unlearning.text.prompts import CompletionPrompt, Probe
 
 ABLATION: dict[str, dict[str, Any]] = {
     "reinforcement only": {"label.use_anchors": False},
@@ -47,6 +50,11 @@ def unlearn(
         Path | None,
         typer.Option("--probes", metavar="FILE", help="Prompts with target words, .json. Without: made from the text."),
     ] = None,
+    llm: Annotated[
+        str, typer.Option("--llm", metavar="URL", help="OpenAI-compatible address of a language model to be asked.")
+    ] = "",
+    llm_model: LlmModelOption = "",
+    llm_prompts: LlmPromptsOption = False,
     preset: PresetOption = "standard",
     teach: Annotated[
         bool | None,
@@ -68,11 +76,13 @@ def unlearn(
 ) -> None:
     """Make a model forget a text: reinforce, label, fine-tune, measure. Ctrl-C stops the run and keeps what it has.
 
-    The run goes on when this window is closed: `python -m unlearning runs follow` finds it again.
+    The run goes on when this window is closed: `python -m unlearning runs follow` finds it again. A key for the
+    language model is read from the environment variable UNLEARNING_API_KEY.
     """
     from unlearning.models.catalogue import CATALOGUE
     from unlearning.runs import scheduler
     from unlearning.scenarios import inputs_of, inputs_of_text, load_scenario, propose, settings_for
+    from unlearning.text.anchors import Dictionary
     from unlearning.text.documents import read_documents
     from unlearning.text.prompts import load_probes
 
@@ -80,20 +90,28 @@ def unlearn(
     together = asked_for(processes, shard)
     if not text and not scenario:
         raise InputError("There is nothing to forget.", "Give a TEXT, or --scenario wonderland.")
+    if (llm or llm_model) and not llm_prompts:
+        raise SettingsError("Nothing is asked of the language model.", "Add --llm-prompts, or leave out --llm.")
+    endpoint = endpoint_of(llm, llm_model) if llm_prompts else None
     chosen = load_scenario(scenario) if scenario else None
     settings = settings_for(chosen, preset, changes, teach, own_text=bool(text))
     dictionary = _checked(anchors) if anchors else None
     own_probes = load_probes(probes) if probes else []
-    if chosen and not text:
-        document, title = chosen.document(), chosen.title
-        inputs = inputs_of(chosen, settings, dictionary, own_probes)
-    else:
-        document = read_documents(text or [])
-        if chosen is None and dictionary is None:
-            dictionary = propose(document)
-        title, inputs = document.title, inputs_of_text(document, dictionary, scenario=chosen, probes=own_probes)
+    document = chosen.document() if chosen and not text else read_documents(text or [])
+    title = chosen.title if chosen and not text else document.title
     say_words(title, document)
+    if chosen is None and dictionary is None:
+        dictionary = propose(document)
     fetch_model(settings)
+    completions: list[CompletionPrompt] = []
+    if endpoint:
+        known = dictionary or (chosen.dictionary() if chosen else Dictionary(()))
+        completions, written = _written(document.text, known, endpoint, settings.evaluation.completions)
+        own_probes = own_probes or written
+    if chosen and not text:
+        inputs = inputs_of(chosen, settings, dictionary, own_probes, completions)
+    else:
+        inputs = inputs_of_text(document, dictionary, scenario=chosen, probes=own_probes, completions=completions)
     if dictionary and not anchors:
         say(f"{len(dictionary.anchors)} anchors proposed from the text (`anchors propose` shows them first).")
     if text and settings.teach is None and (entry := CATALOGUE.get(settings.model.name)):
@@ -162,6 +180,18 @@ def ablation(
     table = compare_table(before | {name: figures["unlearned"] for name, figures in metrics.items()})
     console().print(rich_table(table, "Ablation"))
     write_json(json_file, {"table": table, "runs": results})
+
+
+def _written(
+    text: str, dictionary: Dictionary, endpoint: Endpoint, count: int
+) -> tuple[list[CompletionPrompt], list[Probe]]:
+    """Prompts to complete and probes by a language model, with a bar while it writes."""
+    from unlearning.evaluation.prompts_made import make_prompts
+
+    with step_bar() as report:
+        completions, probes = make_prompts(text, dictionary, endpoint, max(1, count), report=report)
+    say(f"The language model wrote {len(completions)} prompts to complete and {len(probes)} probes.")
+    return completions, probes
 
 
 def _checked(path: Path) -> Dictionary:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unlearning.endpoint import Endpoint
-from unlearning.evaluation.familiarity import completion_familiarity
 from unlearning.evaluation.judge import judge_completions
+from unlearning.evaluation.measure import familiarity_of
 from unlearning.evaluation.report import compare_table
 
 NAMES_SHOWN = 30
@@ -35,16 +35,28 @@ def add_judgements(
     evidence = {role: [dict(row) for row in rows] for role, rows in result["evidence"].get("completions", {}).items()}
     metrics = {role: dict(figures) for role, figures in result["metrics"].items()}
     for role, rows in evidence.items():
-        asked = [row for row in rows if row.get("kind") != "control"]
-        pairs = [(row["prompt"], row["text"]) for row in asked]
-        for row, judgement in zip(
-            asked, judge_completions(endpoint, title, pairs, names[:NAMES_SHOWN], report), strict=True
-        ):
-            if judgement:
-                row |= {"judged": judgement.grade, "reason": judgement.reason}
-        graded = [row for row in asked if "judged" in row]
-        if graded:
-            found = completion_familiarity([row["judged"] for row in graded], [row["prompt"] for row in graded])
-            metrics[role]["judged_familiarity"] = found.score.as_dict() | {"grades": list(found.counts)}
+        judge_rows(rows, endpoint, title, names, report)
+        if graded := [row for row in rows if "judged" in row]:
+            metrics[role]["judged_familiarity"] = familiarity_of(graded, "judged")
     shown = result["evidence"] | {"completions": evidence}
     return result | {"metrics": metrics, "table": compare_table(metrics), "evidence": shown}
+
+
+def judge_rows(
+    rows: Sequence[dict[str, Any]],
+    endpoint: Endpoint,
+    title: str,
+    names: Sequence[str] = (),
+    report: Callable[..., None] | None = None,
+) -> None:
+    """Put `judged` and `reason` into each completion of the evidence that is no control and that was graded.
+
+    Raises:
+        EndpointError: the endpoint refuses, or fails on and on.
+    """
+    asked = [row for row in rows if row.get("kind") != "control"]
+    pairs = [(row["prompt"], row["text"]) for row in asked]
+    judgements = judge_completions(endpoint, title, pairs, names[:NAMES_SHOWN], report)
+    for row, judgement in zip(asked, judgements, strict=True):
+        if judgement:
+            row |= {"judged": judgement.grade, "reason": judgement.reason}

@@ -181,6 +181,13 @@ def summarise(by_role: Mapping[str, Mapping[str, Any]], attacks: Sequence[Mappin
     return {"metrics": metrics, "table": compare_table(metrics), "verdicts": found, "headline": headline}
 
 
+def familiarity_of(completions: Sequence[Mapping[str, Any]], grade: str) -> dict[str, Any]:
+    """The completion familiarity by the grades of this name: the offline rule's ("grade") or a judge's ("judged")."""
+    grades, prompts = [each[grade] for each in completions], [each["prompt"] for each in completions]
+    familiarity = completion_familiarity(grades, prompts)
+    return familiarity.score.as_dict() | {"grades": list(familiarity.counts)}
+
+
 def spread(items: Sequence[Item], most: int) -> list[Item]:
     """At most so many items, evenly spread over all of them, in their order."""
     if len(items) <= most:
@@ -240,6 +247,8 @@ def _complete(
                 "evidence": evidence,
                 "fluency": judge_fluency(text).as_dict(),
             }
+            | ({"expected": each.reference} if each.reference else {})
+            | ({"names": list(each.names)} if each.names else {})
         )
     return rows
 
@@ -295,8 +304,9 @@ def _completion_figures(completions: Sequence[Mapping[str, Any]]) -> dict[str, d
     found: dict[str, dict[str, Any]] = {}
     graded = [each for each in completions if each["kind"] == "probe"]
     if graded:
-        familiarity = completion_familiarity([each["grade"] for each in graded], [each["prompt"] for each in graded])
-        found["completion_familiarity"] = familiarity.score.as_dict() | {"grades": list(familiarity.counts)}
+        found["completion_familiarity"] = familiarity_of(graded, "grade")
+    if judged := [each for each in graded if "judged" in each]:
+        found["judged_familiarity"] = familiarity_of(judged, "judged")
     if completions:
         fluency = [each["fluency"] for each in completions]
         verdicts_given = [each["verdict"] for each in fluency]

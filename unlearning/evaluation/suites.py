@@ -11,6 +11,9 @@ is done by `suites_run`.
     neighbours    multiple choice about its neighbourhood
     divergence    KL to the baseline on the retain text
     attacks       each of `attacks.ATTACKS` a part of its own
+
+Where a language model is to help there is a part before these, `written` (it writes questions, where the run has none),
+and one after them, `judged` (it grades the completions).
 """
 
 from __future__ import annotations
@@ -95,6 +98,13 @@ PARTS: dict[str, Part] = {
     "neighbours": Part("Neighbouring knowledge", {"quick": 750, "full": 1700}),
     "divergence": Part("Distance to the baseline", {"quick": 1000, "full": 3000}),
 }
+WRITTEN, JUDGED = "written", "judged"
+WITH_LLM = {
+    WRITTEN: Part("A language model writes questions"),
+    JUDGED: Part("A language model grades the completions"),
+}
+PASSAGES_ASKED = 30  # that a language model reads to write questions, at most
+ANSWER_S = 3.0  # that a language model is taken to need for an answer, before anybody has seen it at work
 TAKEN_OVER = ("familiarity", "texts")  # where the run has asked the same of its models
 COLUMN = 2.1  # what a column costs, as a share of a model: notes are read, the formula needs two models
 
@@ -129,7 +139,7 @@ def effort(suite: str) -> Effort:
 
 def part_title(part: str) -> str:
     """A part's name in words; its id where this version does not know it."""
-    known = PARTS.get(part) or attacks("full").get(part) or attacks("quick").get(part)
+    known = (PARTS | WITH_LLM).get(part) or attacks("full").get(part) or attacks("quick").get(part)
     return str(known.title) if known else part
 
 
@@ -143,6 +153,7 @@ def create_evaluation(
     evaluation: EvaluationSettings | None = None,
     columns: Sequence[str] | None = None,
     other: str = "",
+    llm: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> Run:
     """A new evaluation, a draft until it is started.
@@ -156,6 +167,8 @@ def create_evaluation(
         evaluation: Other settings of the measuring than the run's.
         columns: Baselines to measure too; None: as the suite has it.
         other: A further model to measure, of the same family: a name or a folder.
+        llm: Whether the language model that is set up (`endpoint.configured`) writes questions, where the run has
+            none, and grades completions.
         extra: Further entries of its config.json.
 
     Raises:
@@ -170,17 +183,22 @@ def create_evaluation(
     columns = list(SUITES[suite].columns if suite in SUITES and columns is None else columns or ())
     own = {file: of / file for file in INPUTS if (of / file).exists() and file not in MADE_WITHOUT}
     given: dict[str, str | bytes | Path] = questions_of(of) | own | dict(inputs or {})
+    parts = _with_llm(plan(suite), QUESTIONS in given) if llm else plan(suite)
     if QUESTIONS not in given and (made := _made_questions(of)):
         given[QUESTIONS] = made
     settings = settings.model_copy(update={"evaluation": evaluation}) if evaluation else settings
     told = store.load(of)
-    facts = {"of": of.name, "suite": suite, "parts": plan(suite), "columns": columns}
-    facts |= {"other": other} if other else {}
+    facts: dict[str, Any] = {"of": of.name, "suite": suite, "parts": parts, "columns": columns}
+    facts |= ({"other": other} if other else {}) | ({"llm": True} if llm else {})
     return store.create(
         workspace, settings, given, name=name or f"{suite.capitalize()} evaluation of {told.name}"[:255],
         title=str(config["text"].get("title", "")), kind=KIND,
-        extra=facts | {"budget": _budget(of, suite, len(columns))} | _scenario(config) | dict(extra or {}),
+        extra=facts | {"budget": _budget(of, suite, len(columns), parts)} | _scenario(config) | dict(extra or {}),
     )  # fmt: skip
+
+
+def _with_llm(parts: Sequence[str], has_questions: bool) -> list[str]:
+    return [*([] if has_questions else [WRITTEN]), *parts, JUDGED]
 
 
 def check_evaluable(of: Path) -> None:
@@ -239,7 +257,7 @@ def newest_result(workspace: Path, of: str, suite: str = "") -> dict[str, Any]:
     return {}
 
 
-def _budget(of: Path, suite: str, columns: int) -> dict[str, Any]:
+def _budget(of: Path, suite: str, columns: int, parts: Sequence[str] = ()) -> dict[str, Any]:
     """{"stages": {part: {"seconds"}}} from this machine's speed with the run's model; no stages where it is unknown."""
     workspace = of.parent.parent
     known = speeds.known_speeds(workspace, read_settings(of)) if of.parent.name == "runs" else None
@@ -247,10 +265,13 @@ def _budget(of: Path, suite: str, columns: int) -> dict[str, Any]:
         return {"stages": {}}
     asked = (of / "stages" / "evaluate" / "stage.json").exists()
     stages = {}
-    for name in plan(suite):
+    for name in parts or plan(suite):
         part = PARTS.get(name)
         roles = COLUMN * columns + (0 if asked and name in TAKEN_OVER else 3)
-        if part:
+        if name in WITH_LLM:
+            answers = PASSAGES_ASKED if name == WRITTEN else (3 + columns) * SUITES[suite].completions
+            stages[name] = {"seconds": ANSWER_S * answers}
+        elif part:
             each = part.read.get(suite, 0) / known.score_tokens_per_s
             each += part.written.get(suite, 0) / known.generate_tokens_per_s
             stages[name] = {"seconds": roles * each}

@@ -20,16 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.config import EvaluationSettings
-from unlearning.errors import RunNotFoundError
+from unlearning.endpoint import MODEL_VARIABLE, URL_VARIABLE, configured
+from unlearning.errors import EndpointError, RunNotFoundError
 from unlearning.evaluation.divergence import measure_divergence
+from unlearning.evaluation.judging import judge_rows
 from unlearning.evaluation.measure import MeasureInputs, add_fluency, measure_prompts, measure_texts, spread, summarise
 from unlearning.evaluation.passages import cut_passage, measure_passages
-from unlearning.evaluation.questions import Question, ask_questions, load_questions
+from unlearning.evaluation.questions import Question, ask_questions, dump_questions, load_questions
+from unlearning.evaluation.questions_made import make_questions
 from unlearning.evaluation.suites import (
     FORMAT,
+    JUDGED,
     NEIGHBOURS,
     QUESTIONS,
     RESULT,
+    WRITTEN,
     Effort,
     attacks,
     check_vocabulary,
@@ -58,6 +63,7 @@ class Asking:
     should_stop: Callable[[], bool]
     by_role: dict[str, dict[str, Any]] = field(default_factory=dict)
     attacks: list[dict[str, Any]] = field(default_factory=list)
+    given_up: bool = False  # whether the language model that grades has failed on and on
 
     @cached_property
     def effort(self) -> Effort:
@@ -70,7 +76,7 @@ class Asking:
         return replace(
             measure_inputs(self.work),
             retain=self.work.retain_blocks,
-            questions=_questions(self.folder / QUESTIONS),
+            questions=_questions(self.folder / "stages" / WRITTEN / QUESTIONS) or _questions(self.folder / QUESTIONS),
             neighbours=_questions(self.folder / NEIGHBOURS),
             title=str(self.config["text"].get("title", "")),
         )
@@ -193,7 +199,10 @@ def _part(asking: Asking, part: str) -> None:
             raise Stopped
         marker.parent.mkdir(parents=True, exist_ok=True)
         asking.report("stage", stage=part, state="started", steps=_steps(asking, part))
-    found = _measured(asking, part, bool(done)) if part in MEASURES else _attacked(asking, part, done)
+    if part == WRITTEN:
+        found = {} if done else _write_questions(asking)
+    else:
+        found = _measured(asking, part, bool(done)) if part in MEASURES else _attacked(asking, part, done)
     if not done:
         seconds = round(time.monotonic() - began, 2)
         write_json(marker, found | {"seconds": seconds})
@@ -326,9 +335,53 @@ def _divergence(asking: Asking, role: str) -> dict[str, Any]:
     }
 
 
+# --- by a language model ---
+
+
+def _write_questions(asking: Asking) -> dict[str, Any]:
+    """Questions into a file of this part; where none come, those made from the text are asked."""
+    from unlearning.training.stages import Stopped
+
+    def report(kind: str, **fields: Any) -> None:
+        asking.report(kind, **(fields | {"stage": WRITTEN}))
+        if kind == "step" and asking.should_stop():
+            raise Stopped
+
+    endpoint = configured()
+    try:
+        if endpoint is None:
+            raise EndpointError(*NOBODY)
+        made = make_questions((asking.folder / "text.txt").read_text(encoding="utf-8"), endpoint, report=report)
+    except EndpointError as error:
+        asking.report("warning", message=f"The language model wrote no questions. {error}", stage=WRITTEN)
+        return {"questions": 0}
+    (asking.folder / "stages" / WRITTEN / QUESTIONS).write_text(dump_questions(made), encoding="utf-8")
+    return {"questions": len(made)}
+
+
+def _judged(asking: Asking, role: str) -> dict[str, Any]:
+    """A role's completions with the language model's grades; without, where it has been given up."""
+    rows = [dict(row) for row in asking.by_role.get(role, {}).get("completions") or []]
+    if asking.given_up:
+        return {"completions": rows}
+    endpoint, names = configured(), [anchor.term for anchor in asking.inputs.dictionary.enabled()]
+    try:
+        if endpoint is None:
+            raise EndpointError(*NOBODY)
+        judge_rows(
+            rows, endpoint, asking.inputs.title, names,
+            lambda kind, **fields: asking.report(kind, **(fields | {"stage": JUDGED})),
+        )  # fmt: skip
+    except EndpointError as error:
+        asking.given_up = True
+        asking.report("warning", message=f"The language model grades no more completions. {error}", stage=JUDGED)
+    return {"completions": rows}
+
+
+NOBODY = ("None is set up where this evaluation works.", f"Set {URL_VARIABLE} and {MODEL_VARIABLE} there.")
 MEASURES: dict[str, Callable[[Asking, str], dict[str, Any]]] = {
     "familiarity": _familiarity, "texts": _texts, "passages": _passages, "questions": _asked,
-    "neighbours": _neighbours, "divergence": _divergence,
+    "neighbours": _neighbours, "divergence": _divergence, JUDGED: _judged,
 }  # fmt: skip
 
 

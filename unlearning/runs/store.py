@@ -48,7 +48,7 @@ INPUTS = (
 )  # fmt: skip
 
 # Of config.json; all but the first are an evaluation's.
-KEPT_IN_COPIES = ("scenario", "of", "suite", "parts", "columns", "other")
+KEPT_IN_COPIES = ("scenario", "of", "suite", "parts", "columns", "other", "llm")
 
 
 class State(StrEnum):

@@ -79,7 +79,7 @@ def make_completions(text: str, dictionary: Dictionary, count: int = 20) -> list
     for found in find_occurrences(text, dictionary):
         prompt = _passage(text, found.start, starts)
         words = list(WORD.finditer(prompt))
-        if len(words) < SHORTEST + CUT_BEFORE or _holds(prompt, found.text):
+        if len(words) < SHORTEST + CUT_BEFORE or holds(prompt, found.text):
             continue
         end = words[-1 - found.start % CUT_BEFORE].end()  # not always at the same distance
         dot = "." if ABBREVIATION.search(prompt, 0, end + 1) else ""
@@ -119,7 +119,7 @@ def _cut_at(text: str, found: Occurrence, starts: Sequence[int], habits: _Habits
     if place == 0 or not (inside or text[place - 1].isspace()):
         return None  # a quotation mark or a hyphen stands before it
     prompt = _passage(text, place, starts, SHORTEST_INSIDE if inside else SHORTEST)
-    if not prompt or _holds(prompt, target):
+    if not prompt or holds(prompt, target):
         return None
     return _Cut(found.start, found.anchor, prompt, f" {target}", habits.share(prompt, target))
 
@@ -138,7 +138,7 @@ def _passage(text: str, end: int, starts: Sequence[int], shortest: int = SHORTES
     return ""
 
 
-def _holds(prompt: str, word: str) -> bool:
+def holds(prompt: str, word: str) -> bool:
     """Whether the word stands in the prompt already, in whatever capitals."""
     pattern = r"\s+".join(map(re.escape, word.split()))
     return re.search(rf"(?<!\w){pattern}(?!\w)", prompt, re.IGNORECASE) is not None

@@ -40,10 +40,18 @@ class Probe:
 
 @dataclass(frozen=True)
 class CompletionPrompt:
-    """A prompt that the model is to go on with; of kind probe or control."""
+    """A prompt that the model is to go on with.
+
+    Attributes:
+        kind: probe or control.
+        reference: How the text itself goes on, for a reader to compare with; where somebody wrote it down.
+        names: Words that only the text has and that its continuation would bring; likewise.
+    """
 
     prompt: str
     kind: str = "probe"
+    reference: str = ""
+    names: tuple[str, ...] = ()
 
 
 def load_probes(path: Path) -> list[Probe]:
@@ -80,7 +88,17 @@ def load_completions(path: Path) -> list[CompletionPrompt]:
 
 def save_completions(prompts: Sequence[CompletionPrompt], path: Path) -> None:
     """Write prompts so that `load_completions` gives them back equal."""
-    _write([{"prompt": p.prompt, "kind": p.kind} for p in prompts], path)
+    _write(completion_rows(prompts), path)
+
+
+def completion_rows(prompts: Sequence[CompletionPrompt]) -> list[dict[str, Any]]:
+    """Prompts to complete as JSON data that `parse_completions` gives back equal."""
+    return [
+        {"prompt": p.prompt, "kind": p.kind}
+        | ({"reference": p.reference} if p.reference else {})
+        | ({"names": list(p.names)} if p.names else {})
+        for p in prompts
+    ]
 
 
 def parse_probes(data: Any, name: str = "the probes") -> list[Probe]:
@@ -152,7 +170,10 @@ def _completion(entry: Any, where: str) -> CompletionPrompt:
         entry = {"prompt": entry}
     if not isinstance(entry, dict):
         raise PromptError(f"{where} is {_short(entry)}.", 'Write a string, or {"prompt": "…"}.')
-    return CompletionPrompt(_prompt(entry, where), _kind(entry, where))
+    names = entry.get("names")
+    names = tuple(name for name in names if _is_text(name)) if isinstance(names, list) else ()
+    reference = entry["reference"] if _is_text(entry.get("reference")) else ""
+    return CompletionPrompt(_prompt(entry, where), _kind(entry, where), reference, names)
 
 
 def _prompt(entry: dict[str, Any], where: str) -> str:

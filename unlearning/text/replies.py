@@ -43,7 +43,7 @@ def _values(text: str) -> Iterator[Any]:
     for piece in _pieces(text):
         for written in (piece, TRAILING_COMMA.sub("", piece)):
             yield from _parsed(written)
-    yield list(_objects(text))
+    yield list(objects(text))
     yield dict(_pairs(text))
 
 
@@ -67,7 +67,7 @@ def _parsed(text: str) -> Iterator[Any]:
             return
 
 
-def _objects(text: str) -> Iterator[Any]:
+def objects(text: str) -> Iterator[Any]:
     """Each object without objects inside: what is whole of a list that breaks off, or has one bad entry."""
     for match in re.finditer(r"\{[^{}]*\}", text):
         yield from _parsed(TRAILING_COMMA.sub("", match[0]))

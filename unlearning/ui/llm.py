@@ -5,22 +5,23 @@ A visitor never names the address: the page would fetch any address for anyone.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
+from unlearning.endpoint import MODEL_VARIABLE, URL_VARIABLE, Endpoint
+from unlearning.endpoint import configured as endpoint_set_up
 from unlearning.errors import AnchorError
 from unlearning.text.anchors import Dictionary
 from unlearning.ui.drafts import Draft
 from unlearning.ui.jobs import Job, Jobs
 
-ADDRESS, MODEL = "UNLEARNING_LLM_URL", "UNLEARNING_LLM_MODEL"
+SET_UP = f"Whoever runs this page sets {URL_VARIABLE} and {MODEL_VARIABLE} in its environment."
 
 _asking = Jobs()
 
 
 def configured() -> bool:
     """Whether the owner of the page has named a language model to ask."""
-    return bool(os.environ.get(ADDRESS) and os.environ.get(MODEL))
+    return endpoint_set_up() is not None
 
 
 def ask(draft: Draft) -> str:
@@ -29,12 +30,10 @@ def ask(draft: Draft) -> str:
     Raises:
         AnchorError: none is set up.
     """
-    if not configured():
-        raise AnchorError(
-            "No language model is set up for suggestions.",
-            f"Whoever runs this page sets {ADDRESS} and {MODEL} in its environment.",
-        )
-    return _asking.ask(lambda job: {"said": _propose(draft, job)})
+    endpoint = endpoint_set_up()
+    if endpoint is None:
+        raise AnchorError("No language model is set up for suggestions.", SET_UP)
+    return _asking.ask(lambda job: {"said": _propose(draft, endpoint, job)})
 
 
 def look(question: Any) -> dict[str, Any]:
@@ -42,8 +41,7 @@ def look(question: Any) -> dict[str, Any]:
     return _asking.look(question)
 
 
-def _propose(draft: Draft, job: Job) -> str:
-    from unlearning.endpoint import Endpoint
+def _propose(draft: Draft, endpoint: Endpoint, job: Job) -> str:
     from unlearning.text.proposals_llm import propose_with_llm
 
     def report(kind: str, **fields: Any) -> None:
@@ -52,7 +50,7 @@ def _propose(draft: Draft, job: Job) -> str:
             job.say(share=step / steps, message=f"The language model has read {step} of {steps} passages …")
 
     job.say(message="The language model reads the text …")
-    found = propose_with_llm(draft.text, Endpoint(os.environ[ADDRESS], os.environ[MODEL]), report=report)
+    found = propose_with_llm(draft.text, endpoint, report=report)
     with draft.lock:
         return take_suggestions(draft, found)
 

@@ -11,7 +11,7 @@ import gradio as gr
 from unlearning.errors import UnlearningError
 from unlearning.runs import store
 from unlearning.ui import follow as following
-from unlearning.ui import probing_many, probing_own, probing_runs
+from unlearning.ui import llm, probing_many, probing_own, probing_runs
 from unlearning.ui.context import Context, Screen, Where, go
 from unlearning.ui.expected import duration
 from unlearning.ui.follow import folder_of
@@ -33,6 +33,12 @@ def build(context: Context) -> Screen:
             run = gr.Dropdown([], label="Run", elem_id="probe-run", allow_custom_value=True, scale=3, min_width=260)
             suite = gr.Radio(SUITES, value="quick", label="How thoroughly", elem_id="probe-suite", scale=4)
             start = gr.Button("Start evaluation", variant="primary", elem_id="probe-start", scale=0, min_width=170)
+        with_llm = gr.Checkbox(
+            label="Let a language model write questions and grade", visible=llm.configured(), elem_id="probe-llm",
+            info="The language model that whoever runs this page has set up writes questions from passages of the "
+            "text, where nobody has written any, and grades from 0 to 3 how much of the text shows in what the models "
+            "write. This takes longer.",
+        )  # fmt: skip
         own = probing_own.draw()
         expected = words("{{#if value}}<p class='hint'>{{value}}</p>{{/if}}", value="", elem_id="probe-expected")
         refused = field_note("probe-note")
@@ -42,7 +48,7 @@ def build(context: Context) -> Screen:
     outputs = [nothing, all_of_it, run, expected, refused, live, shown, many]
     arrive = partial(on_open, context)
     start.click(
-        partial(begin, context), [context.where, run, suite, *own], [context.where, refused],
+        partial(begin, context), [context.where, run, suite, *own, with_llm], [context.where, refused],
         show_progress="minimal", show_progress_on=[start], api_visibility="private",
     )  # fmt: skip
     checked = partial(check, context), [context.where, run, *own], refused
@@ -172,12 +178,21 @@ def check(context: Context, where: Where, run: str | None, other: str, probes: s
 
 
 def begin(
-    context: Context, where: Where, run: str | None, suite: str, other: str = "", probes: str = "", beginnings: str = ""
+    context: Context,
+    where: Where,
+    run: str | None,
+    suite: str,
+    other: str = "",
+    probes: str = "",
+    beginnings: str = "",
+    with_llm: bool = False,
 ) -> tuple[Any, str]:
     """Start the evaluation and go to it; or say beside the button why not."""
     draft = where.get("draft")
     try:
-        evaluation = probing_runs.start_evaluation(context.workspace, run, suite, draft, other, probes, beginnings)
+        evaluation = probing_runs.start_evaluation(
+            context.workspace, run, suite, draft, other, probes, beginnings, with_llm
+        )
     except UnlearningError as error:
         return gr.skip(), str(error)
     return go(where, "probe", run=run, evaluation=evaluation), ""

@@ -16,7 +16,7 @@ from unlearning.runs.durable import read_json_or_empty
 from unlearning.runs.events import Event, read, timeline
 from unlearning.runs.progress import expected_stages, progress_of
 from unlearning.runs.store import ACTIVE, State
-from unlearning.ui import probing_own
+from unlearning.ui import llm, probing_own
 from unlearning.ui.follow import error_of, folder_of, is_mine, owner_of, public_model
 
 KIND = "evaluation"
@@ -46,7 +46,8 @@ def facts(run: store.Run) -> dict[str, Any]:
     """What the page says about an evaluation as a whole."""
     suite, own, other = str(run.config.get("suite", "")), bool(run.config.get("own")), run.config.get("other")
     when = time.strftime("%d %b %H:%M", time.localtime(run.created)) if run.created else ""
-    told = (SUITES.get(suite, suite), when, "own prompts" if own else "", public_model(other) if other else "")
+    asked = ("own prompts" if own else "", "with a language model" if run.config.get("llm") else "")
+    told = (SUITES.get(suite, suite), when, *asked, public_model(other) if other else "")
     return {
         "id": run.id,
         "run": str(run.config.get("of", "")),
@@ -111,7 +112,14 @@ def finished(workspace: Path, draft: Any) -> list[tuple[dict[str, Any], dict[str
 
 
 def start_evaluation(
-    workspace: Path, run_id: Any, suite: Any, draft: Any, other: str | None = "", probes: str = "", beginnings: str = ""
+    workspace: Path,
+    run_id: Any,
+    suite: Any,
+    draft: Any,
+    other: str | None = "",
+    probes: str = "",
+    beginnings: str = "",
+    with_llm: bool = False,
 ) -> str:
     """Queue an evaluation of a run, or find the same one that is already at work; gives its id.
 
@@ -121,6 +129,7 @@ def start_evaluation(
         suite: A key of SUITES.
         draft: Whose evaluation it is.
         other, probes, beginnings: A further model and own prompts, see `probing_own`.
+        with_llm: Whether the language model that is set up writes questions and grades.
 
     Raises:
         UnlearningError: no such run or suite, the run has nothing to evaluate, or a field cannot be used.
@@ -132,13 +141,16 @@ def start_evaluation(
         raise RunError(f"There is no suite '{str(suite)[:20]}'.", f"Choose one of: {', '.join(SUITES)}.")
     if "unlearned" not in recorded.roles_on_disk(folder):
         raise RunError("This run has no unlearned model yet.", "Let it come to its end first.")
+    if with_llm and not llm.configured():
+        raise RunError("No language model is set up to write questions and grade.", llm.SET_UP)
     inputs, other = probing_own.inputs_of(folder, probes, beginnings), probing_own.model_of(other, folder)
     asked = {"of": folder.name, "suite": suite, "other": other, "own": _fingerprint(inputs)}
+    asked |= {"llm": True if with_llm else ""}
     for run in store.list_runs(workspace):
         if is_evaluation(run) and run.state in ACTIVE and all(run.config.get(k, "") == v for k, v in asked.items()):
             return run.id
     extra = {"owner": owner_of(draft), "own": asked["own"]}
-    run = suites.create_evaluation(workspace, folder, str(suite), inputs=inputs, other=other, extra=extra)
+    run = suites.create_evaluation(workspace, folder, str(suite), inputs=inputs, other=other, llm=with_llm, extra=extra)
     scheduler.start(run.folder)
     return run.id
 

@@ -42,7 +42,10 @@ PART_OF = {  # figure → the part of the evidence that it was counted from
     for part, figures in {
         "probes": ("probability_familiarity", "probe_distance"),
         "controls": ("control_probability", "control_change"),
-        "completions": ("completion_familiarity", "fluent_share", "gibberish_share", "repetition", "distinct_2"),
+        "completions": (
+            "completion_familiarity", "judged_familiarity", "fluent_share", "gibberish_share", "repetition",
+            "distinct_2",
+        ),
         "passages": ("rouge_l", "longest_run", "extraction_strength", "continuation_probability", "min_k"),
         "questions": (
             "question_accuracy", "question_letter", "question_probability", "cloze_accuracy", "truth_ratio",
