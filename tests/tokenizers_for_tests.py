@@ -1,4 +1,4 @@
-"""Three small tokenizers of the three families in use, trained here in a fraction of a second.
+"""Three small tokenizers of the three families in use, trained here in a fraction of a second; and the real ones.
 
 They differ in what has broken block cutting and token alignment elsewhere:
 
@@ -8,15 +8,21 @@ They differ in what has broken block cutting and token alignment elsewhere:
                         characters fall back to byte tokens
     wordpiece           BERT: white space is in no token; [CLS] and [SEP] are added; a word with an
                         unknown character is one [UNK]
+
+`REAL` has those of the models of the catalogue, for whoever has fetched these; `every` makes parameters of tests.
 """
 
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 
+import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from unlearning.models.catalogue import CATALOGUE
+from unlearning.models.loading import find_folder, tokenizer_here
 
 # Words that occur often enough to become single tokens, and enough others to leave pieces.
 CORPUS = """\
@@ -117,3 +123,16 @@ def wordpiece() -> PreTrainedTokenizerFast:
         unk_token="[UNK]",
         mask_token="[MASK]",
     )
+
+
+_of_model = cache(tokenizer_here)
+REAL = {name: partial(_of_model, name) for name in CATALOGUE}
+
+
+def every(names):
+    """Parameters of a test: tokenizers by name. A real one that is not on this machine is skipped with its name."""
+
+    def absent(name):
+        return pytest.mark.skipif(name in REAL and find_folder(name) is None, reason=f"{name} is not on this machine")
+
+    return [pytest.param(name, id=name, marks=absent(name)) for name in names]
