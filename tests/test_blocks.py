@@ -9,13 +9,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers_for_tests import CORPUS, REAL, byte_level_bpe, every, metaspace_unigram, wordpiece
+from tokenizers_for_tests import CORPUS, REAL, by_name, byte_level_bpe, metaspace_unigram, wordpiece
 
 from unlearning.errors import SettingsError
 from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
 
 TOKENIZERS = {"bpe": byte_level_bpe, "unigram": metaspace_unigram, "wordpiece": wordpiece} | REAL
-tokenizers = pytest.mark.parametrize("tokenizer", every(TOKENIZERS), indirect=True)
+tokenizers = pytest.mark.parametrize("tokenizer", by_name(TOKENIZERS), indirect=True)
 quickly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = st.sampled_from(

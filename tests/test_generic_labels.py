@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_llama
-from tokenizers_for_tests import REAL, byte_level_bpe, every, metaspace_unigram
+from tokenizers_for_tests import REAL, by_name, byte_level_bpe, metaspace_unigram
 
 from unlearning.config import LabelSettings
 from unlearning.methods import generic_labels
@@ -226,7 +226,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("tokenizer", every(TOKENIZERS | REAL), indirect=True)
+@pytest.mark.parametrize("tokenizer", by_name(TOKENIZERS | REAL), indirect=True)
 @pytest.mark.parametrize("case", CASES)
 @torch.inference_mode()
 def test_equals_the_slow_reference_at_every_position(tokenizer, case):

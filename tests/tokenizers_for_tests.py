@@ -9,7 +9,7 @@ They differ in what has broken block cutting and token alignment elsewhere:
     wordpiece           BERT: white space is in no token; [CLS] and [SEP] are added; a word with an
                         unknown character is one [UNK]
 
-`REAL` has those of the models of the catalogue, for whoever has fetched these; `every` makes parameters of tests.
+`REAL` has those of the models of the catalogue, for whoever has fetched these; `by_name` makes parameters of tests.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ _of_model = cache(tokenizer_here)
 REAL = {name: partial(_of_model, name) for name in CATALOGUE}
 
 
-def every(names):
+def by_name(names):
     """Parameters of a test: tokenizers by name. A real one that is not on this machine is skipped with its name."""
 
     def absent(name):
