@@ -1,11 +1,13 @@
 """The tests' own checks: a process that a test left behind is found, and one that says nothing is not waited for."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import load
 import psutil
 import pytest
 from runs_for_tests import next_line
@@ -50,3 +52,13 @@ def test_a_process_that_says_nothing_is_not_waited_for(code):
 def test_what_a_process_says_in_time_is_given():
     with subprocess.Popen([sys.executable, "-c", "print('here')"], stdout=subprocess.PIPE, text=True) as process:
         assert next_line(process) == "here\n"
+
+
+def test_the_load_test_does_not_wait_for_ever_for_its_run_to_stop(monkeypatch):
+    async def still_at_work(client, name, arguments):
+        return {"state": "cancelling"}
+
+    monkeypatch.setattr(load, "_call", still_at_work)
+    monkeypatch.setattr(load, "SAVING_S", 0.3)
+    with pytest.raises(TimeoutError, match="the run abc is still cancelling"):
+        asyncio.run(asyncio.wait_for(load._wait_for_end(None, "abc"), 20))

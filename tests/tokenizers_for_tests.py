@@ -21,7 +21,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from unlearning.models.catalogue import CATALOGUE
+from unlearning.models.catalogue import CATALOGUE, licence_accepted
 from unlearning.models.loading import find_folder, tokenizer_here
 
 # Words that occur often enough to become single tokens, and enough others to leave pieces.
@@ -130,9 +130,14 @@ REAL = {name: partial(_of_model, name) for name in CATALOGUE}
 
 
 def by_name(names):
-    """Parameters of a test: tokenizers by name. A real one that is not on this machine is skipped with its name."""
+    """Parameters of a test: tokenizers by name. A real one that may not be used here is skipped with its name."""
+    return [pytest.param(name, id=name, marks=[] if usable(name) else _skip(name)) for name in names]
 
-    def absent(name):
-        return pytest.mark.skipif(name in REAL and find_folder(name) is None, reason=f"{name} is not on this machine")
 
-    return [pytest.param(name, id=name, marks=absent(name)) for name in names]
+def usable(name):
+    """Whether it was trained here, or its model is on this machine and its licence was accepted."""
+    return name not in REAL or (licence_accepted(name) and find_folder(name) is not None)
+
+
+def _skip(name):
+    return pytest.mark.skip(reason=f"{name} is not on this machine, or its licence was not accepted")
