@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 PROMPTS = ("Alice followed the White", "At the table sat the March", "The Queen of", "The capital of France is")
 READING_S = 3.0  # of a person who has got an answer
+SAVING_S = 120.0  # that the run may take to stop, on a machine that others keep busy
 LONG = {"finetune.epochs": 100, "text.max_tokens": 2000, "text.block_tokens": 64, "model.name": "random:tiny"}
 
 
@@ -78,8 +79,7 @@ async def _load(url, finished, followers, comparers, seconds):
         )
         status = await _call(client, "run_status", {"run": started["run"]})
         await _call(client, "stop_run", {"run": started["run"], "key": started["key"]})
-        while (await _call(client, "run_status", {"run": started["run"]}))["state"] in ("running", "cancelling"):
-            await asyncio.sleep(0.2)  # it saves what it has; then its folder can go
+        await _wait_for_end(client, started["run"])
     found = {what: _summary(times[what], errors[what]) for what in sorted({*times, *errors})}
     return found | {"run": {"state": status["state"], "load": os.getloadavg()[0]}}
 
@@ -138,6 +138,15 @@ async def _wait_for_page(client):
         except httpx.TransportError:
             await asyncio.sleep(0.2)
     raise TimeoutError("the page did not come")
+
+
+async def _wait_for_end(client, run):
+    """Wait until a run that was asked to stop has saved what it has: then its folder can go."""
+    end = time.monotonic() + SAVING_S
+    while (state := (await _call(client, "run_status", {"run": run}))["state"]) in ("running", "cancelling"):
+        if time.monotonic() > end:
+            raise TimeoutError(f"the run {run} is still {state} {SAVING_S:.0f} seconds after it was asked to stop")
+        await asyncio.sleep(0.2)
 
 
 async def _get(client, path):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def make_run(workspace, orders=None, **options):
     """A draft whose text is the orders for the counting executor."""
     text = json.dumps(orders or {"steps": 5})
     return store.create(workspace, make_settings(), {"text.txt": text}, title="Orders", **options).folder
+
+
+def next_line(process, seconds=120):
+    """The next line that a process says. One that says nothing for so long is ended, and the test fails."""
+    late = threading.Timer(seconds, process.kill)
+    late.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        late.cancel()
+    assert line, f"{process.args} has said nothing: it ended, or was ended after {seconds} seconds"
+    return line
 
 
 def wait_until(condition, seconds):

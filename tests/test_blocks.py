@@ -1,4 +1,4 @@
-"""Blocks cover the text, fit, and cut no word or anchor: by properties, with three real tokenizers."""
+"""Blocks cover the text, fit, and cut no word or anchor: by properties, with tokenizers of three families."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers_for_tests import CORPUS, byte_level_bpe, metaspace_unigram, wordpiece
+from tokenizers_for_tests import CORPUS, REAL, by_name, byte_level_bpe, metaspace_unigram, wordpiece
 
 from unlearning.errors import SettingsError
 from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_out
 
-TOKENIZERS = {"bpe": byte_level_bpe, "unigram": metaspace_unigram, "wordpiece": wordpiece}
-tokenizers = pytest.mark.parametrize("tokenizer", [make() for make in TOKENIZERS.values()], ids=TOKENIZERS)
+TOKENIZERS = {"bpe": byte_level_bpe, "unigram": metaspace_unigram, "wordpiece": wordpiece} | REAL
+tokenizers = pytest.mark.parametrize("tokenizer", by_name(TOKENIZERS), indirect=True)
 quickly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = st.sampled_from(
@@ -27,6 +27,11 @@ WORDS = st.sampled_from(
 SPACES = st.sampled_from([" ", " ", " ", "\n\n", "\n", "  ", "\n\n\n"])
 TEXTS = st.lists(st.tuples(WORDS, SPACES), max_size=60).map(lambda pairs: "".join(a + b for a, b in pairs))
 LONG = 24  # tokens that any one of WORDS fits into, with the white space before it and the special tokens
+
+
+@pytest.fixture
+def tokenizer(request):
+    return TOKENIZERS[request.param]()
 
 
 def _tokens(tokenizer, text):

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_llama
-from tokenizers_for_tests import byte_level_bpe, metaspace_unigram
+from tokenizers_for_tests import REAL, by_name, byte_level_bpe, metaspace_unigram
 
 from unlearning.config import LabelSettings
 from unlearning.methods import generic_labels
 from unlearning.methods.generic_labels import generic_logits, label_blocks, own_predictions
+from unlearning.models.heads import split
 from unlearning.models.loading import encode
 from unlearning.text.anchors import Anchor, Dictionary
+from unlearning.text.translation import Mask
 
 TOKENIZERS = {"bytes": byte_level_bpe, "metaspace": metaspace_unigram}
 
@@ -209,7 +212,7 @@ def build(tokenizer, settings, dictionary=ANCHORS, texts=TEXTS, batch=2, **more)
 
 @pytest.fixture(params=TOKENIZERS)
 def tokenizer(request):
-    return TOKENIZERS[request.param]()
+    return (TOKENIZERS | REAL)[request.param]()
 
 
 CASES = {
@@ -223,6 +226,7 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("tokenizer", by_name(TOKENIZERS | REAL), indirect=True)
 @pytest.mark.parametrize("case", CASES)
 @torch.inference_mode()
 def test_equals_the_slow_reference_at_every_position(tokenizer, case):
@@ -299,7 +303,28 @@ def test_labels_shifted_twice_are_noticed(monkeypatch, tokenizer):
 
 
 def test_the_baseline_reading_the_original_in_the_relu_is_noticed(monkeypatch, tokenizer):
-    """An error of public code: ReLU(r − b) with b on the original text rather than on the translated one."""
+    """An error of public code: v = b − α · ReLU(r − b′) with b′ the baseline's on the original, in the ReLU alone."""
+    right, kept = generic_labels._read_draw, []  # b′ of the rows whose labels are made next
+
+    def reading_both(model, group, rows, draw):
+        read, sources = right(model, group, rows, draw), [prepared.source.ids for prepared in group]
+        original = replace(read, hidden=generic_labels._hidden_at(model, sources, rows.block, rows.position))
+        kept.extend(original.logits(split(model)[1], slice(0, len(rows.block))))
+        return read
+
+    def original_in_the_relu(b, r, alpha, centred, margin):
+        return b - alpha * (r - torch.stack([kept.pop(0) for _ in b]) - margin).relu()
+
+    untranslated = build(tokenizer, PAPER, Dictionary(()))
+    monkeypatch.setattr(generic_labels, "_read_draw", reading_both)
+    monkeypatch.setattr(generic_labels, "generic_logits", original_in_the_relu)
+    for one, two in zip(untranslated, build(tokenizer, PAPER, Dictionary(())), strict=True):
+        np.testing.assert_array_equal(one.target_ids, two.target_ids)  # b′ is b there: the rows are the right ones
+    assert not matches_reference(tokenizer) and not kept
+
+
+def test_the_baseline_reading_the_original_in_both_terms_is_noticed(monkeypatch, tokenizer):
+    """Labels without a translation: v = b′ − α · ReLU(r − b′)."""
     right = generic_labels.prepare
 
     def original(*arguments):
@@ -355,18 +380,22 @@ def test_without_anchors_and_alpha_the_label_is_the_baselines_own_argmax(tokeniz
         assert example.target_ids[:, 0].tolist() == own.tolist()
 
 
-def test_the_identity_dictionary_changes_only_the_masks(tokenizer):
-    """No label differs from those without a dictionary, where no translation has been used yet to be suppressed."""
+def test_the_identity_dictionary_changes_only_the_masks(monkeypatch, tokenizer):
+    """Where no translation is suppressed, every label is that of no dictionary, and only what is masked has none."""
+    monkeypatch.setattr(generic_labels, "first_tokens", lambda *arguments: [])
     identity = Dictionary(tuple(Anchor(anchor.term, (anchor.term,)) for anchor in ANCHORS.anchors))
     plain, masked = build(tokenizer, PAPER, Dictionary(())), build(tokenizer, PAPER, identity)
+    reasons = set()
     for before, after, text in zip(plain, masked, TEXTS, strict=True):
-        labels = dict(zip(before.positions.tolist(), before.target_ids[:, 0].tolist(), strict=True))
-        prepared = generic_labels.prepare(text, identity, tokenizer, PAPER, "0/0")
-        first_used = min((place for place, _ in prepared.draws[0].suppress), default=10**9)
-        assert set(after.positions) <= set(before.positions)
-        for position, label in zip(after.positions, after.target_ids[:, 0], strict=True):
-            if position < first_used:
-                assert labels[int(position)] == label
+        mask = generic_labels.prepare(text, identity, tokenizer, PAPER, "0/0").mask
+        kept = [position for position, why in enumerate(mask) if why == Mask.LABELLED]
+        with torch.inference_mode():
+            expected = reference_labels(text, identity, tokenizer, *models(tokenizer), PAPER.alpha)
+        assert before.positions.tolist() == list(range(len(mask)))
+        assert after.positions.tolist() == kept == [position for position, _ in expected]
+        assert after.target_ids[:, 0].tolist() == before.target_ids[kept, 0].tolist()
+        reasons |= set(mask)
+    assert reasons == {Mask.LABELLED, Mask.INSIDE_ANCHOR, Mask.REPEATED}
 
 
 def test_batches_do_not_change_labels(tokenizer):

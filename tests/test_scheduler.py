@@ -16,6 +16,7 @@ from rich.console import Console
 from runs_for_tests import (  # noqa: F401
     ROOT,
     make_run,
+    next_line,
     processes_of,
     start_scheduler,
     start_worker,
@@ -118,7 +119,7 @@ def test_killing_the_app_disturbs_nobody(workspace):
     code += "[scheduler.start(Path(name)) for name in sys.argv[1:]]; print('queued', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", code, *folders]
     app = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
-    assert app.stdout.readline() == b"queued\n"
+    assert next_line(app) == b"queued\n"
     app.kill()
     app.wait()
     for folder in folders:

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from runs_for_tests import ROOT, make_run, workspace  # noqa: F401
+from runs_for_tests import ROOT, make_run, next_line, workspace  # noqa: F401
 
 from unlearning.config import make_settings
 from unlearning.errors import RunDamagedError, RunError, RunNotFoundError, SettingsError
@@ -125,7 +125,7 @@ def test_the_lock_dies_with_its_holder(workspace):
     code += "lock = take(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(folder / WORKER_LOCK)], cwd=ROOT, stdout=subprocess.PIPE)
     try:
-        assert holder.stdout.readline() == b"held\n"
+        assert next_line(holder) == b"held\n"
         assert held(folder / WORKER_LOCK) and store.state(folder) is State.RUNNING
     finally:
         holder.kill()

@@ -7,14 +7,14 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers_for_tests import byte_level_bpe, metaspace_unigram, wordpiece
+from tokenizers_for_tests import REAL, by_name, byte_level_bpe, metaspace_unigram, wordpiece
 
 from unlearning.models.loading import encode
 from unlearning.text.anchors import Anchor, Dictionary
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.translation import Encoded, Mask, draw_translations, position_map, translate
 
-TOKENIZERS = {"bytes": byte_level_bpe, "metaspace": metaspace_unigram, "wordpiece": wordpiece}
+TOKENIZERS = {"bytes": byte_level_bpe, "metaspace": metaspace_unigram, "wordpiece": wordpiece} | REAL
 
 WORDS = [
     "Alice",
@@ -53,7 +53,7 @@ def mapped(text, dictionary, tokenizer, inner="none", choice=None):
     return source, target, translated, position_map(source, target, translated, inner)
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", by_name(TOKENIZERS))
 @given(text=texts, dictionary=dictionaries, seed=st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
 def test_the_same_text_follows_at_mapped_positions(name, text, dictionary, seed):
@@ -83,7 +83,7 @@ def slow_ends(translated) -> dict[int, int]:
     return ends
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", by_name(TOKENIZERS))
 @given(text=texts)
 @settings(max_examples=60, deadline=None)
 def test_an_empty_dictionary_loses_no_position(name, text):
@@ -92,7 +92,7 @@ def test_an_empty_dictionary_loses_no_position(name, text):
     assert found.target == list(range(len(source.ids)))
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", by_name(TOKENIZERS))
 @given(text=texts, dictionary=dictionaries, inner=st.sampled_from(["none", "first", "all"]))
 @settings(max_examples=60, deadline=None)
 def test_the_identity_dictionary_maps_each_labelled_position_to_itself(name, text, dictionary, inner):
@@ -105,7 +105,7 @@ def test_the_identity_dictionary_maps_each_labelled_position_to_itself(name, tex
         assert -1 not in found.target
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", by_name(TOKENIZERS))
 @given(text=texts, dictionary=dictionaries)
 @settings(max_examples=60, deadline=None)
 def test_masks_follow_the_papers_rules(name, text, dictionary):
@@ -141,7 +141,7 @@ def test_one_translation_for_all_mentions_in_a_block():
         assert text == f"{name} saw {name}; {name.upper()}, {name}'s"
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", by_name(TOKENIZERS))
 def test_a_short_text_by_hand(name):
     """The position before a first mention is mapped, the one before a later mention is not, the anchor's end is."""
     dictionary = Dictionary((Anchor("White Rabbit", ("Badger",)),))
@@ -158,7 +158,7 @@ def test_a_short_text_by_hand(name):
     assert target_end[found.target[by_end[37]]] == len("the Badger and the Badger")
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", by_name(TOKENIZERS))
 def test_inner_alignment_labels_the_inside_of_a_first_mention_only(name):
     dictionary = Dictionary((Anchor("White Rabbit", ("Grey Badger",)),))
     text = "the White Rabbit and the White Rabbit sang"

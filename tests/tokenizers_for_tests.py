@@ -1,4 +1,4 @@
-"""Three small tokenizers of the three families in use, trained here in a fraction of a second.
+"""Three small tokenizers of the three families in use, trained here in a fraction of a second; and the real ones.
 
 They differ in what has broken block cutting and token alignment elsewhere:
 
@@ -8,15 +8,21 @@ They differ in what has broken block cutting and token alignment elsewhere:
                         characters fall back to byte tokens
     wordpiece           BERT: white space is in no token; [CLS] and [SEP] are added; a word with an
                         unknown character is one [UNK]
+
+`REAL` has those of the models of the catalogue, for whoever has fetched these; `by_name` makes parameters of tests.
 """
 
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 
+import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from unlearning.models.catalogue import CATALOGUE, licence_accepted
+from unlearning.models.loading import find_folder, tokenizer_here
 
 # Words that occur often enough to become single tokens, and enough others to leave pieces.
 CORPUS = """\
@@ -117,3 +123,21 @@ def wordpiece() -> PreTrainedTokenizerFast:
         unk_token="[UNK]",
         mask_token="[MASK]",
     )
+
+
+_of_model = cache(tokenizer_here)
+REAL = {name: partial(_of_model, name) for name in CATALOGUE}
+
+
+def by_name(names):
+    """Parameters of a test: tokenizers by name. A real one that may not be used here is skipped with its name."""
+    return [pytest.param(name, id=name, marks=[] if usable(name) else _skip(name)) for name in names]
+
+
+def usable(name):
+    """Whether it was trained here, or its model is on this machine and its licence was accepted."""
+    return name not in REAL or (licence_accepted(name) and find_folder(name) is not None)
+
+
+def _skip(name):
+    return pytest.mark.skip(reason=f"{name} is not on this machine, or its licence was not accepted")

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from runs_for_tests import ROOT, next_line
+
+LONGEST_S = 300  # of a run of a tiny model on a busy machine
 
 
 class Farm:
@@ -22,7 +24,7 @@ class Farm:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
         )
-        assert self.process.stdout.readline() == "ready\n"
+        assert next_line(self.process, LONGEST_S) == "ready\n"
 
     def start(self, folder):
         return int(self._order(f"start {folder}"))
@@ -40,7 +42,7 @@ class Farm:
     def _order(self, line):
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
-        return self.process.stdout.readline()
+        return next_line(self.process, LONGEST_S)
 
     def close(self):
         self.process.stdin.close()

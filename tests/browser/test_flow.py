@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from runs_for_tests import wait_until
 
 from tests.browser.conftest import findings
+from tests.browser.test_start import patience
 from unlearning.runs.ending import worker_process
 from unlearning.runs.events import read
 from unlearning.runs.store import rename
@@ -134,7 +135,7 @@ def test_start_reload_second_tab_stop_and_resume(page, site, draft, watched):
         stop = page.get_by_role("button", name="Stop and keep")
         expect(stop).to_be_visible(timeout=SLOW)
         stop.click()
-        expect(chip).to_have_text(re.compile("stopp"), timeout=2_000)  # acknowledged at once
+        expect(chip).to_have_text(re.compile("stopp"), timeout=1_000 * patience())  # acknowledged at once
     expect(chip).to_have_text("stopped", timeout=SLOW)
     expect(other.locator("#live .live-chip")).to_have_text("stopped", timeout=SLOW)
     page.get_by_role("button", name="Resume").click()

@@ -22,6 +22,8 @@ from unlearning.runs.workload import Workload
 MOST_MEASURED = 12  # blocks of each text that the evaluation reads
 ALONE = 8  # a completion written while fine-tuning is one alone: so many times slower than in a batch
 BYTES_A_CANDIDATE = 6  # of a label: a token and its probability
+CHECKPOINT_S = 60.0  # training saves its state so often, and at its end
+SNAPSHOTS = 6  # of the adapter while fine-tuning, each of half its size
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
     pass_bytes = pass_blocks * work.kept_tokens / max(1, work.kept_blocks) * speeds.train_bytes_per_token
     made = sum(name in stages for name in ("teach", "reinforce", "finetune"))
     others = made - 1 + work.taught  # roles that are kept beside the one in training
-    # per training stage the role and two checkpoints of weights and two optimiser moments
-    disk = made * speeds.role_bytes * (1 + 2 * 3) + _stored_labels(settings, work, stages) * BYTES_A_CANDIDATE
+    roles = sum(_copies(name, stages[name], settings) for name in _used(settings))
+    disk = roles * speeds.role_bytes + _stored_labels(settings, work, stages) * BYTES_A_CANDIDATE
     return Budget(
         stages=stages,
         seconds=speeds.load_s + sum(stage.seconds for stage in stages.values()),
@@ -182,6 +184,17 @@ def _retain_tokens(settings: TrainSettings, work: Workload, steps: int) -> float
         return 0.0
     blocks = min(work.retain_blocks, steps * settings.retain_blocks)
     return blocks * work.retain_tokens / work.retain_blocks
+
+
+def _copies(name: str, stage: StageCost, settings: Settings) -> float:
+    """What a training stage leaves on the disk, in sizes of its role.
+
+    The role, its newest two checkpoints (weights and two optimiser moments; a short stage saves only one), and the
+    snapshots of fine-tuning, which a whole model is too large for.
+    """
+    checkpoints = 2 if stage.seconds > CHECKPOINT_S else 1
+    snapshots = min(SNAPSHOTS, stage.steps - 1) if name == "finetune" and settings.model.mode == "lora" else 0
+    return 1 + 3 * checkpoints + snapshots / 2
 
 
 def _stored_labels(settings: Settings, work: Workload, stages: Mapping[str, StageCost]) -> float:
