@@ -302,7 +302,7 @@ def test_other_dice_write_something_else(page, site, run):
     page.get_by_role("button", name="Let them go on").click()
     expect(again).to_be_visible()
     expect(page.locator("#columns .voice.writing")).to_have_count(0, timeout=SLOW)
-    before = columns.first.inner_text()
+    before = columns.first.text_content()
     again.click()
     expect(page.locator("#seed input")).to_have_value("1")
     expect(columns.first).not_to_have_text(re.compile(f"^({re.escape(before)})?$"), timeout=SLOW)
@@ -345,9 +345,9 @@ def test_a_zoom_into_a_chart_is_still_there_after_coming_back(page, site, run):
     assert zoomed != whole
     page.locator("header a[data-step=runs]").click()
     expect(page.locator(".run-row").first).to_be_visible()
-    page.locator("header a[data-step=compare]").click()
+    with page.expect_event("requestfinished", lambda asked: "queue/data" in asked.url):  # the chart has come again
+        page.locator("header a[data-step=compare]").click()
     expect(chart).to_be_visible()
-    page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1000)
     assert chart.evaluate(seen) == zoomed
 

@@ -102,7 +102,7 @@ def test_changing_the_step_takes_less_than_a_fifth_of_a_second(page, site):
     for _ in range(3):
         for step in STEPS:
             took[step].append(page.evaluate(arrive_at, step))
-            page.wait_for_load_state("networkidle")  # somebody looks at it
+            page.wait_for_timeout(200)  # somebody looks at it
     slow = {step: times for step, times in took.items() if median(times) >= 200 * patience()}
     assert not slow
     assert median(times[0] for times in took.values()) < 200 * patience()  # what is drawn on a first visit, too

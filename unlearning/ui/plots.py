@@ -69,7 +69,7 @@ def tokens_scatter(measured: Mapping[str, Any], run: str) -> go.Figure:
 
 
 def _square(same: str) -> go.Figure:
-    """The empty chart. Somebody's zoom into one outlives the next drawing of the `same`."""
+    """The empty chart. Where the `same` one is drawn over it, Plotly keeps somebody's zoom."""
     import plotly.graph_objects as go
 
     figure = go.Figure(
