@@ -345,10 +345,12 @@ def test_a_zoom_into_a_chart_is_still_there_after_coming_back(page, site, run):
     assert zoomed != whole
     page.locator("header a[data-step=runs]").click()
     expect(page.locator(".run-row").first).to_be_visible()
-    with page.expect_event("requestfinished", lambda asked: "queue/data" in asked.url):  # the chart has come again
-        page.locator("header a[data-step=compare]").click()
+    rename(site.workspace / "runs" / run, "Seen twice")
+    page.locator("header a[data-step=compare]").click()
+    expect(page.locator("#compare-run input")).to_have_value("Seen twice")  # it has come again, and the chart with it
+    rename(site.workspace / "runs" / run, f"Run {HOSTILE}")
     expect(chart).to_be_visible()
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(500)
     assert chart.evaluate(seen) == zoomed
 
 
