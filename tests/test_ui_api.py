@@ -1,5 +1,7 @@
 """The six public functions, over HTTP as a program calls them, with a real tiny run."""
 
+import asyncio
+import json
 import time
 
 import pytest
@@ -16,6 +18,14 @@ SMALL = {
     "text.block_tokens": 128, "reinforce.epochs": 1, "finetune.epochs": 1, "evaluation.completions": 2,
     "evaluation.completion_tokens": 4, "finetune.retain_blocks": 1, "model.rank": 2,
 }  # fmt: skip
+OFFERED = {  # and how what it does begins
+    "list_models": "The models that can be unlearned with",
+    "suggest_anchors": "Expressions that are a text's own",
+    "start_run": "Start unlearning a text in the background",
+    "run_status": "How a run goes",
+    "compare": "What the model writes after a prompt",
+    "stop_run": "Ask a run to finish its step",
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +43,30 @@ def client(tmp_path_factory):
 
 def ask(client, function, **given):
     return client.predict(**given, api_name=f"/{function}")
+
+
+def test_programs_are_offered_six_functions_each_with_what_it_does_and_no_other(client):
+    offered = client.view_api(return_format="dict", print_info=False)
+    assert set(offered["named_endpoints"]) == {f"/{name}" for name in OFFERED} and not offered["unnamed_endpoints"]
+    for name, begins in OFFERED.items():
+        assert offered["named_endpoints"][f"/{name}"]["description"].startswith(begins)
+
+
+def test_the_same_six_are_the_tools_of_mcp(tmp_path):
+    """As `app.py --mcp` offers them, where the package is there that Gradio needs for that."""
+    pytest.importorskip("mcp", reason="MCP needs the package mcp: pip install 'mcp<2'")
+    from gradio.mcp import GradioMCPServer
+
+    from unlearning.ui.frame import build_app
+
+    server = GradioMCPServer(build_app(tmp_path))
+    tools = {tool["name"]: tool for tool in json.loads(asyncio.run(server.get_complete_schema(None)).body)}
+    assert set(tools) == set(OFFERED)
+    for name, begins in OFFERED.items():
+        assert tools[name]["description"].startswith(begins)
+        given = tools[name]["inputSchema"]["properties"]
+        assert all(parameter["description"] for parameter in given.values())
+    assert set(tools["stop_run"]["inputSchema"]["properties"]) == {"run", "key"}
 
 
 def test_models_are_listed_with_what_one_must_know(client):

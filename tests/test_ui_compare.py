@@ -92,6 +92,17 @@ def test_every_column_of_a_run_is_written(finished, host):
         asking.columns_of(finished.parents[1], finished, dataclasses.replace(wishes, roles=(), other=""))
 
 
+def test_another_runs_column_says_that_it_waits_until_it_writes(finished, host, monkeypatch):
+    asked, said = job(), []
+    monkeypatch.setattr(asked, "say", lambda value=None, share=0.0, message="": said.append(value))
+    asking.write(host, finished.name, Wishes("Alice said", ("baseline",), finished.name, 9, 0.0, 0), asked)
+    shown = [value["columns"] for value in said if value]
+    assert {len(columns) for columns in shown} == {2}
+    assert shown[0][1] == {"text": "", "ended": False, "waits": asking.BEHIND}
+    assert all("waits" not in columns[0] for columns in shown)
+    assert "waits" not in shown[-1][1] and shown[-1][1]["text"]
+
+
 def test_strength_of_forgetting_goes_from_the_model_before_to_beyond_the_one_after(finished, host):
     with host.open(finished.name) as work, work.family.role("unlearned") as model:
         torch.manual_seed(0)
@@ -307,10 +318,27 @@ def test_measured_prompts_have_their_next_words_without_a_model(finished):
 
 
 def test_figures_hold_every_point_and_no_markup(finished):
-    figure = plots.scatter(recorded.before_and_after(finished)).to_dict()
+    figure = plots.scatter(recorded.before_and_after(finished), finished.name).to_dict()
     points = sum(len(trace["x"]) for trace in figure["data"] if trace["mode"] == "markers")
     assert points == len(recorded.before_and_after(finished))
     assert "<script" not in str(figure["data"]) and "<img" not in str(figure["data"])
+
+
+def test_figures_keep_a_zoom_for_as_long_as_they_show_the_same_of_the_same_run(finished):
+    probes = recorded.before_and_after(finished)
+    text = {"roles": ["baseline", "unlearned"], "tokens": [" a"], "p": {"baseline": [0.1], "unlearned": [0.2]}}
+    context, where = make_context(finished.parents[1]), {"step": "compare", "draft": DRAFT}
+    arrived, back = (compare.on_open(context, where, shown, "")[-1]["value"] for shown in (None, finished.name))
+    assert arrived.layout.uirevision == back.layout.uirevision
+    assert arrived.to_json() == back.to_json()  # Gradio draws any other figure anew, whatever its uirevision
+    same = plots.scatter(probes[:1], finished.name).layout.uirevision  # it has measured more since
+    assert same == arrived.layout.uirevision
+    others = (
+        plots.scatter(probes, "another"),
+        plots.tokens_scatter(text, finished.name),
+        plots.tokens_scatter(text, "x"),
+    )
+    assert len({same, *(other.layout.uirevision for other in others)}) == 4
 
 
 # --- the inspector ---

@@ -59,10 +59,10 @@ function drawTexts(columns) {
   columns.forEach((column, i) => {
     const card = cards.get(column.key);
     if (!card) return;
-    const alone = columns.length < 2;
+    const alone = columns.filter((one) => !one.waits).length < 2;
     fill(card.text, alone ? [column.text] : marked(card.words, i ? card.same : sameInFirst));
-    card.end.textContent = column.ended ? " (ends here)" : "";
-    card.node.classList.toggle("writing", !column.done);
+    card.end.textContent = column.waits ? ` ${column.waits}` : column.ended ? " (ends here)" : "";
+    card.node.classList.toggle("writing", !column.done && !column.waits);
   });
 }
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from contextlib import contextmanager
+from statistics import median
 
 import pytest
 from finished_run import HOSTILE, make_finished_run, tiny_inputs
@@ -17,6 +18,7 @@ from unlearning.runs.events import read
 from unlearning.runs.store import rename
 from unlearning.text.anchors import parse_dictionary
 from unlearning.text.documents import Document
+from unlearning.ui.asking import BEHIND
 from unlearning.ui.drafts import DraftStore
 from unlearning.ui.follow import owner_of
 
@@ -238,12 +240,35 @@ def test_strip_by_keyboard(page, site, run):
     for measure in ("p", "log", "rank", "drank", "kl", "dp"):
         page.locator("#compare-strip select").first.select_option(measure)
     assert page.evaluate("window.hacked") is None
+    page.locator("#pinned .token-button").first.click()  # goes on from there
+    expect(page.locator("#prompt textarea")).to_have_value(re.compile("^Alic."))
+    expect(page.locator("#columns .voice .prompt").first).to_have_text(re.compile("^Alic."))
+
+
+FIRST_DRAW = """
+    const ask = window.fetch;
+    window.fetch = async (...asked) => {
+        const answer = await ask(...asked);
+        const asks = String(asked[0].url || asked[0]).includes("component_server");
+        if (asks && (await answer.clone().text()).includes('"kl"')) {
+            window.answered = performance.now();
+            const look = () => document.querySelectorAll("#compare-strip .strip-text [role=option]").length > 1000
+                ? requestAnimationFrame(() => setTimeout(() => { window.drawn = performance.now(); }))
+                : setTimeout(look);
+            look();
+        }
+        return answer;
+    };
+"""  # from the answer of the server to the strip on the screen
 
 
 def test_a_thousand_tokens_are_drawn_in_time(page, site, run):
+    page.add_init_script(FIRST_DRAW)
     arrive(page, site, f"step=compare&run={run}")
     read_a_text(page, "Alice met the White Rabbit. " * 40)
     expect(page.locator("#compare-strip .strip-text [role=option]").nth(1000)).to_be_attached(timeout=SLOW)
+    page.wait_for_function("window.drawn")
+    assert page.evaluate("window.drawn - window.answered") < 300 * patience()
     repaint = """(measure) => new Promise((done) => {
         const select = document.querySelector('#compare-strip select');
         const began = performance.now();
@@ -251,7 +276,7 @@ def test_a_thousand_tokens_are_drawn_in_time(page, site, run):
         select.dispatchEvent(new Event('change'));
         requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
     })"""
-    assert min(page.evaluate(repaint, measure) for measure in ("kl", "p", "dp")) < 300
+    assert median(page.evaluate(repaint, measure) for measure in ("kl", "p", "dp")) < 300 * patience()
 
 
 def test_what_was_measured_can_be_tried(page, site, run):
@@ -261,6 +286,72 @@ def test_what_was_measured_can_be_tried(page, site, run):
     expect(first).to_be_visible()
     first.click()
     expect(page.locator("#columns .voice").first).to_be_visible(timeout=SLOW)
+
+
+def test_other_dice_write_something_else(page, site, run):
+    arrive(page, site, f"step=compare&run={run}")
+    expect(page.locator("#prompt textarea")).not_to_have_value("")
+    again = page.get_by_role("button", name="Again, with other dice")
+    columns = page.locator("#columns .voice .continuation")
+    page.get_by_role("button", name="Let them go on").click()
+    expect(columns).to_have_count(2)
+    expect(again).to_be_hidden()  # the likeliest words are the same every time
+    page.get_by_text("Length, chance, another run").click()
+    page.locator("#temperature input[type=number]").fill("1")
+    page.locator("#temperature input[type=number]").press("Tab")
+    page.get_by_role("button", name="Let them go on").click()
+    expect(again).to_be_visible()
+    expect(page.locator("#columns .voice.writing")).to_have_count(0, timeout=SLOW)
+    before = columns.first.text_content()
+    again.click()
+    expect(page.locator("#seed input")).to_have_value("1")
+    expect(columns.first).not_to_have_text(re.compile(f"^({re.escape(before)})?$"), timeout=SLOW)
+    expect(page.locator("#columns .voice.writing")).to_have_count(0, timeout=SLOW)
+
+
+def test_a_column_that_waits_says_so(page, site, run):
+    columns = [{"text": " a b c", "ended": False}, {"text": "", "ended": False, "waits": BEHIND}]
+    state = {"state": "working", "value": {"columns": columns}, "message": "", "ahead": 0, "share": 0.3}
+
+    def half_way(route):
+        asked = route.request.post_data or ""
+        route.fulfill(json=state) if '"look"' in asked else route.continue_()
+
+    page.route("**/component_server/**", half_way)
+    arrive(page, site, f"step=compare&run={run}")
+    expect(page.locator("#prompt textarea")).not_to_have_value("")
+    page.get_by_role("button", name="Let them go on").click()
+    expect(page.locator("#columns .voice").nth(1)).to_contain_text("waits for the others")
+    expect(page.locator("#columns .voice.writing")).to_have_count(1)
+    expect(page.locator("#columns mark")).to_have_count(0)  # there is nothing to compare with yet
+    page.unroute("**/component_server/**")
+
+
+def test_a_zoom_into_a_chart_is_still_there_after_coming_back(page, site, run):
+    arrive(page, site, f"step=compare&run={run}")
+    page.get_by_role("tab", name="What the run measured").click()
+    chart = page.locator("#measured-plot .js-plotly-plot")
+    expect(chart.locator(".nsewdrag").first).to_be_attached(timeout=SLOW)
+    seen = "(chart) => JSON.stringify([chart.layout.xaxis.range, chart.layout.yaxis.range])"
+    whole = chart.evaluate(seen)
+    chart.scroll_into_view_if_needed()
+    box = chart.locator(".nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 160, steps=5)
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('#measured-plot .js-plotly-plot').layout.xaxis.range[0] > -6")
+    zoomed = chart.evaluate(seen)
+    assert zoomed != whole
+    page.locator("header a[data-step=runs]").click()
+    expect(page.locator(".run-row").first).to_be_visible()
+    rename(site.workspace / "runs" / run, "Seen twice")
+    page.locator("header a[data-step=compare]").click()
+    expect(page.locator("#compare-run input")).to_have_value("Seen twice")  # it has come again, and the chart with it
+    rename(site.workspace / "runs" / run, f"Run {HOSTILE}")
+    expect(chart).to_be_visible()
+    page.wait_for_timeout(500)
+    assert chart.evaluate(seen) == zoomed
 
 
 # --- how a label is made ---

@@ -2,12 +2,14 @@
 
 import os
 import re
+from statistics import median
 
 from playwright.sync_api import expect
 
 from tests.browser.conftest import findings
 
-STEPS = ("start", "text", "dictionary", "unlearn", "compare", "inspector", "runs")
+STEPS = ("start", "text", "dictionary", "unlearn", "compare", "probe", "inspector", "runs")
+PAINTED = "performance.getEntriesByName('first-contentful-paint')"
 
 
 def patience():
@@ -76,12 +78,14 @@ def test_the_first_paint_has_the_header_before_any_script_of_gradio_ran(page, si
     page.route("**/assets/**", lambda route: route.abort())
     page.goto(f"{site.url}?step=text")
     expect(page.locator("#first a[aria-current]")).to_have_text("1Text")
-    paint = "performance.getEntriesByName('first-contentful-paint')"  # it stands in the page before it is painted
-    page.wait_for_function(f"{paint}.length")
-    painted = page.evaluate(f"{paint}[0].startTime")
-    assert painted < 1500 * patience()
+    page.wait_for_function(f"{PAINTED}.length")  # it stands in the page before it is painted
     page.goto(site.url)
     expect(page.locator("#first h1")).to_have_text("Watch a language model forget a text.")
+
+
+def test_a_first_visit_sees_something_within_a_second_and_a_half(page, site):
+    arrive(page, site)
+    assert page.evaluate(f"{PAINTED}[0].startTime") < 1500 * patience()
 
 
 def test_changing_the_step_takes_less_than_a_fifth_of_a_second(page, site):
@@ -94,11 +98,14 @@ def test_changing_the_step_takes_less_than_a_fifth_of_a_second(page, site):
         const look = () => (here() ? done(performance.now() - began) : requestAnimationFrame(look));
         look();
     })"""
-    page.evaluate(arrive_at, "start")
-    assert (
-        min(page.evaluate(arrive_at, step) for step in ("dictionary", "start", "dictionary", "start"))
-        < 200 * patience()
-    )
+    took = {step: [] for step in STEPS}
+    for _ in range(3):
+        for step in STEPS:
+            took[step].append(page.evaluate(arrive_at, step))
+            page.wait_for_timeout(200)  # somebody looks at it
+    slow = {step: times for step, times in took.items() if median(times) >= 200 * patience()}
+    assert not slow
+    assert median(times[0] for times in took.values()) < 200 * patience()  # what is drawn on a first visit, too
 
 
 def test_a_second_tab_and_four_at_once_show_the_same_draft(page, site, watched):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ASK_NOT_TO_KNOW = (  # the baseline with nothing but a request (Thaker et al. 2024: a strong baseline)
     "The following was written by somebody who has never read {title} and knows nothing about it.\n\n"
 )
+BEHIND = "waits for the others"  # said in a column that has not begun
 
 
 @dataclass(frozen=True)
@@ -84,25 +85,28 @@ def write(host: ModelHost, run_id: str, wishes: Wishes, job: Job) -> dict[str, A
         shown = list(columns)
 
         def show(share: float) -> None:
-            job.say(_texts(shown, bool(wishes.other)), share * (0.7 if wishes.other else 1.0))
+            job.say(_texts(shown, BEHIND if wishes.other else ""), share * (0.7 if wishes.other else 1.0))
 
         if columns:
             tokens, temperature, seed = wishes.tokens, wishes.temperature, wishes.seed
             write_together(columns, work.family.tokenizer, tokens, temperature, seed, show, work.family)
     if wishes.other:  # after the other, never inside: whoever held two runs' models could be waited for, for ever
+        if not host.ready(wishes.other):
+            job.say(_texts(shown, "Loading its model …"), 0.7)
         with host.open(wishes.other) as work:
             last = Column(_opened(work, "unlearned"), wishes.prompt)
             shown.append(last)
             write_together(
                 [last], work.family.tokenizer, wishes.tokens, wishes.temperature, wishes.seed,
-                lambda share: job.say(_texts(shown, False), 0.7 + 0.3 * share),
+                lambda share: job.say(_texts(shown), 0.7 + 0.3 * share),
             )  # fmt: skip
-    return _texts(shown, False)
+    return _texts(shown)
 
 
-def _texts(columns: list[Column], one_more: bool) -> dict[str, Any]:
-    texts = [{"text": column.text, "ended": column.ended} for column in columns]
-    return {"columns": texts + ([{"text": "", "ended": False}] if one_more else [])}
+def _texts(columns: list[Column], waits: str = "") -> dict[str, Any]:
+    """What is written so far; with one column more, if it `waits` and says for what."""
+    texts: list[dict[str, Any]] = [{"text": column.text, "ended": column.ended} for column in columns]
+    return {"columns": texts + ([{"text": "", "ended": False, "waits": waits}] if waits else [])}
 
 
 def _prompt(work: Work, role: str, prompt: str) -> str:

@@ -190,7 +190,7 @@ def _measured(folder: Path) -> tuple[Any, Any]:
     if not probes:
         value["note"] = "This run has not measured anything yet: it does so at its end."
         return value, gr.update(visible=False)
-    return value, gr.update(value=plots.scatter(probes), visible=True)
+    return value, gr.update(value=plots.scatter(probes, folder.name), visible=True)
 
 
 def recorded_bars(folder: Path, prompt: str) -> dict[str, Any] | None:
@@ -273,11 +273,11 @@ def _bind_strip(
         before, word = str(getattr(event, "context", "")), str(getattr(event, "token", ""))
         return pin(context, where, shown, before, word, strength)
 
-    def plot_tokens(event: gr.EventData) -> Any:
-        return tokens_plot(context, getattr(event, "job", None))
+    def plot_tokens(shown: str | None, event: gr.EventData) -> Any:
+        return tokens_plot(context, getattr(event, "job", None), shown)
 
     strip.pin(pin_token, [context.where, run, strength], pinned, **QUIET)
-    strip.measured(plot_tokens, None, scatter, **QUIET)
+    strip.measured(plot_tokens, [run], scatter, **QUIET)
 
 
 def read_text(context: Context, where: Where, run: str | None, text: str, strength: float = 1) -> tuple[Any, None]:
@@ -309,12 +309,12 @@ def pin(context: Context, where: Where, run: str | None, before: str, word: str,
     return {"job": job, "heading": f"{_said_of(strength)}At ", "token": word, "context": before, "closable": True}
 
 
-def tokens_plot(context: Context, job: Any) -> Any:
+def tokens_plot(context: Context, job: Any, run: str | None) -> Any:
     """The tokens of the text just read, before against after."""
     answer = line_of(context.host).look({"job": job}).get("value")
     if not answer or len(answer["roles"]) < 2:
         return gr.update(visible=False)
-    return gr.update(value=plots.tokens_scatter(answer), visible=True)
+    return gr.update(value=plots.tokens_scatter(answer, run or ""), visible=True)
 
 
 def _key(what: str, folder: Path, *asked: str | float) -> tuple[Any, ...]:

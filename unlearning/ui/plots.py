@@ -15,15 +15,16 @@ LONGEST_LABEL = 60
 NAMED, NAMED_FROM = 8, 0.1  # tokens of a scatter that stand there by name: so many, if they changed so much
 
 
-def scatter(probes: Sequence[Mapping[str, Any]]) -> go.Figure:
+def scatter(probes: Sequence[Mapping[str, Any]], run: str) -> go.Figure:
     """Each measured prompt, before (across) against after (up); on the diagonal nothing has changed.
 
     Args:
         probes: {prompt, target, kind, before, after}.
+        run: Id of the run that measured them.
     """
     own = [one for one in probes if one["kind"] != "control"]
     controls = [one for one in probes if one["kind"] == "control"]
-    figure = _square()
+    figure = _square(f"prompts of {run}")
     for name, group, symbol, colour in (
         ("the text’s own words", own, "circle", ROLES["unlearned"].colour),
         ("controls", controls, "diamond-open", "#808080"),
@@ -40,11 +41,12 @@ def scatter(probes: Sequence[Mapping[str, Any]]) -> go.Figure:
     return figure
 
 
-def tokens_scatter(measured: Mapping[str, Any]) -> go.Figure:
+def tokens_scatter(measured: Mapping[str, Any], run: str) -> go.Figure:
     """Each token of a text, before against after; the ones that changed most by name.
 
     Args:
         measured: As `inference.measure_text` gives it, of two models.
+        run: Id of the run whose models they are.
     """
     before, after = (measured["p"][role] for role in measured["roles"])
     points = [
@@ -54,7 +56,7 @@ def tokens_scatter(measured: Mapping[str, Any]) -> go.Figure:
     ]
     changes = [abs(b - a) for _, b, a in points]
     most = [i for i in sorted(range(len(points)), key=lambda i: -changes[i])[:NAMED] if changes[i] >= NAMED_FROM]
-    figure = _square()
+    figure = _square(f"tokens of {run}")
     figure.add_scatter(
         x=[max(LEAST, b) for _, b, _ in points], y=[max(LEAST, a) for _, _, a in points], mode="markers+text",
         name=f"tokens ({len(points)})", text=[points[i][0] if i in most else "" for i in range(len(points))],
@@ -66,11 +68,16 @@ def tokens_scatter(measured: Mapping[str, Any]) -> go.Figure:
     return figure
 
 
-def _square() -> go.Figure:
+def _square(same: str) -> go.Figure:
+    """The empty chart. Where the `same` one is drawn over it, Plotly keeps somebody's zoom."""
     import plotly.graph_objects as go
 
-    layout = {"template": plotly_template(), "height": 420, "hovermode": "closest", "margin": {"l": 96, "b": 64}}
-    figure = go.Figure(layout=layout)
+    figure = go.Figure(
+        layout={
+            "template": plotly_template(), "height": 420, "hovermode": "closest", "margin": {"l": 96, "b": 64},
+            "uirevision": same,
+        }
+    )  # fmt: skip
     ticks = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
     axis = {
         "type": "log", "range": [-6.2, 0.2], "tickvals": ticks,
