@@ -17,6 +17,7 @@ from unlearning.errors import SettingsError
 from unlearning.models import limits
 from unlearning.models.catalogue import CATALOGUE
 from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed
+from unlearning.models.shapes import SHAPES
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 NO_GPU = pytest.mark.skipif(
@@ -185,6 +186,15 @@ def test_memory_needed_grows_as_it_should():
     assert memory_needed(135_000_000, "float32", 2048) > low_rank > 135_000_000 * 4
     assert memory_needed(135_000_000, "bfloat16", 1024) == pytest.approx(low_rank / 2, rel=0.01)
     assert memory_needed(135_000_000, "float32", 1024, full=True) == low_rank + 135_000_000 * 16
+
+
+def test_memory_needed_counts_every_copy_of_a_model_that_is_trained_whole():
+    def a_parameter(dtype: str, **more: bool) -> float:
+        return memory_needed(1000, dtype, 0, full=True, **more) / 1000
+
+    assert a_parameter("float32") == 16 + 4 and a_parameter("float32", taught=True) == 16 + 4 + 4
+    assert a_parameter("bfloat16") == 16 + 2 + 2 and a_parameter("bfloat16", taught=True) == 16 + 2 + 2 + 2
+    assert memory_needed(SHAPES["llama-7b"].parameters, "bfloat16", 512, full=True) < 141e9
 
 
 @pytest.mark.slow

@@ -158,7 +158,10 @@ def train(
     accelerator = make_accelerator(model, team)
     terms = [replace(terms[0], blocks=settings.batch_blocks), *terms[1:]]
     betas = (0.9, settings.beta2)
-    optimizer = torch.optim.AdamW(_trainable(model), lr=0.0, betas=betas, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        _trainable(model), lr=0.0, betas=betas, weight_decay=settings.weight_decay,
+        fused=model.device.type == "cuda" or None,  # the usual way there takes room for all weights once more
+    )  # fmt: skip
     module, optimizer = accelerator.prepare(_loss_module(model), optimizer)
     weights = _trainable(model)  # only now: sharding puts others in place
     planned = count_steps(len(terms[0].examples), settings)

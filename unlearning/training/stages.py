@@ -52,6 +52,7 @@ STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
 PRODUCT = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}  # stage → role it makes
 
 
+OPENING = "opening.json"  # in the label stage's folder: `Work.opening_tokens`, for which the whole text is read
 WATCHED_TOP = 5  # likeliest next tokens that are kept of each watched prompt
 
 
@@ -82,7 +83,9 @@ class Work:
 
     @cached_property
     def opening_tokens(self) -> list[int]:
-        """Tokens that begin an anchor in the blocks that are unlearned."""
+        """Tokens that begin an anchor in the blocks that are unlearned: as the label stage has kept them."""
+        if (kept := read_json_or_empty(self.stage_folder("label") / OPENING).get("tokens")) is not None:
+            return [int(token) for token in kept]
         texts = [block.text for block in self.blocks[0]]
         return opening_tokens(texts, self.dictionary, self.family.tokenizer, self.settings.label)
 
@@ -202,7 +205,8 @@ def open_work(
     The taught adapter comes with it if the run brings one.
     """
     settings = read_settings(folder)
-    chosen = choose_hardware(own_device(settings.model), block_tokens=settings.text.block_tokens)
+    taught = settings.teach is not None or (folder / "taught").is_dir()
+    chosen = choose_hardware(own_device(settings.model), block_tokens=settings.text.block_tokens, taught=taught)
     own = share_of_machine(chosen)
     team = join(own.device, processes_of(folder).shard)
     hardware = _agreed(team, _hardware_it_began_with(folder, own, team.size))
@@ -319,13 +323,16 @@ def _label(work: Work) -> dict[str, Any]:
     settings, folder = work.settings, work.stage_folder("label")
     blocks = [block.text for block in work.blocks[0]]
     retain = _retained(work, settings.finetune, len(blocks), extra_steps(work.folder))
+    opening = work.team.from_main(work.opening_tokens if work.team.main else None)
+    if work.team.main:
+        write_json(folder / OPENING, {"tokens": opening})
     passes = settings.label.draws + settings.label.use_reinforced + (settings.finetune.where == "changed")
     progress = _Progress(work, "label", len(blocks), passes, len(retain), settings.finetune.retain_pieces)
     batch = work.pass_blocks(settings.finetune)
     labels = partial(
         label_blocks, blocks, work.dictionary, work.family.tokenizer,
-        partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"), settings.label, settings.seed,
-        batch, settings.finetune.where == "changed", progress,
+        partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"), settings.label, opening,
+        settings.seed, batch, settings.finetune.where == "changed", progress,
     )  # fmt: skip
     _store(work, folder / "labels", labels, blocks, batch, progress)
     progress.before = len(blocks)
@@ -341,6 +348,9 @@ def _label(work: Work) -> dict[str, Any]:
 def _finetune(work: Work) -> dict[str, Any]:
     labels = StoredExamples(work.stage_folder("label") / "labels")
     watch = _watch(work)
+    if work.settings.model.mode == "full":  # the labels are made: a whole model's room goes to the optimiser
+        work.family.drop("reinforced")
+        machine.give_back_memory()
     # Of split weights no process has a whole adapter, and nothing may hold on to the model (see _open_whole_again).
     keeps = work.settings.model.mode == "lora" and work.team.main and not work.team.shard
     keep = keeper(work.family, work.folder) if keeps else None
@@ -355,6 +365,8 @@ def _finetune(work: Work) -> dict[str, Any]:
 
 def _evaluate(work: Work) -> dict[str, Any]:
     """Measure every role that exists; what was measured before a stop is kept."""
+    if "reinforce" in work.summaries and not work.family.has("reinforced"):  # `_finetune` may have let go of it
+        work.family.load("reinforced", work.stage_folder("reinforce") / "reinforced")
     inputs, roles = measure_inputs(work), measured_roles(work)
     paths = {role: work.stage_folder("evaluate") / f"{role}.json" for role in roles}
     mine = sorted(work.team.share(roles), key=lambda role: not paths[role].exists())  # those that are kept come first
@@ -465,6 +477,7 @@ def _train(
         _open_whole_again(work, stage)
     if work.team.main:
         work.family.save(role, folder / role)
+    work.family.freeze(role)
     work.team.wait()
     if outcome.done < outcome.steps:
         raise Stopped
