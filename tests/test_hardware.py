@@ -16,7 +16,7 @@ from unlearning.config import ModelSettings
 from unlearning.errors import SettingsError
 from unlearning.models import limits
 from unlearning.models.catalogue import CATALOGUE
-from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed
+from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed, needs_checkpointing
 from unlearning.models.shapes import SHAPES
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -195,6 +195,16 @@ def test_memory_needed_counts_every_copy_of_a_model_that_is_trained_whole():
     assert a_parameter("float32") == 16 + 4 and a_parameter("float32", taught=True) == 16 + 4 + 4
     assert a_parameter("bfloat16") == 16 + 2 + 2 and a_parameter("bfloat16", taught=True) == 16 + 2 + 2 + 2
     assert memory_needed(SHAPES["llama-7b"].parameters, "bfloat16", 512, full=True) < 141e9
+
+
+def test_activations_are_computed_anew_only_where_one_block_would_not_fit():
+    hardware = replace(choose_hardware(settings(device="cpu", dtype="float32")), memory_bytes=10**9)
+    fits = max(count for count in range(10**7, 3 * 10**8, 10**6) if memory_needed(count, "float32", 256) <= 10**9)
+    assert not needs_checkpointing(settings(), hardware, fits, 256)
+    assert needs_checkpointing(settings(), hardware, fits + 10**6, 256)
+    assert needs_checkpointing(settings(mode="full"), hardware, fits, 256)
+    assert needs_checkpointing(settings(activation_checkpointing="on"), hardware, 1000, 256)
+    assert not needs_checkpointing(settings(activation_checkpointing="off"), hardware, 10**12, 256)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import shutil
 import pytest
 import torch
 from test_survival import new_run
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from unlearning.models.adapters import FullFamily
 from unlearning.models.shapes import SHAPES, byte_tokenizer, random_model
@@ -120,3 +121,32 @@ def test_the_tokens_that_begin_an_anchor_are_looked_for_once(run, tmp_path, monk
     forget(folder, "label")
     calls.clear()
     assert stages.execute(folder, quiet)["state"] == "succeeded" and len(calls) == 1
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_activation_checkpointing_changes_what_is_computed_and_not_the_losses(tmp_path, monkeypatch, mode, dtype):
+    changes = {"model.mode": mode, "model.dtype": dtype, "evaluation.every_steps": 0, "teach": None}
+    found = {}
+    for chosen in ("off", "on"):
+        folder = new_run(tmp_path / chosen, **changes, **{"model.activation_checkpointing": chosen})
+        passes, losses = [], []
+        monkeypatch.setattr(LlamaMLP, "forward", counting(LlamaMLP.forward, passes))
+
+        def report(kind, losses=losses, **fields):
+            if kind == "step":
+                losses.append(fields["loss"])
+
+        stages.run_stage(stages.open_work(folder, report), "reinforce")
+        monkeypatch.undo()
+        found[chosen] = losses, len(passes)
+    assert len(found["off"][0]) > 2 and found["on"][0] == found["off"][0]
+    assert found["on"][1] == 2 * found["off"][1]
+
+
+def counting(forward, calls):
+    def counted(self, *arguments):
+        calls.append(1)
+        return forward(self, *arguments)
+
+    return counted

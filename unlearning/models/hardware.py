@@ -119,6 +119,24 @@ def memory_needed(parameters: int, dtype: str, tokens: int, *, full: bool = Fals
     return weights + int(ACTIVATIONS * math.sqrt(parameters) * tokens * size)
 
 
+def needs_checkpointing(
+    settings: ModelSettings, hardware: Hardware, parameters: int, tokens: int, taught: bool = False
+) -> bool:
+    """Whether training is to use activation checkpointing: "auto" does where a pass of one block would not fit.
+
+    Args:
+        settings: Of the model.
+        hardware: With the memory that was free before the model was loaded.
+        parameters: Of the model.
+        tokens: In one block.
+        taught: See `memory_needed`.
+    """
+    if settings.activation_checkpointing != "auto":
+        return settings.activation_checkpointing == "on"
+    need = memory_needed(parameters, hardware.dtype, tokens, full=settings.mode == "full", taught=taught)
+    return need > hardware.memory_bytes
+
+
 def _batch(memory: int, parameters: int, dtype: str, device: str, block: int, **copies: bool) -> tuple[int, str]:
     """The most blocks, a power of two, that leave a third of the memory free and still gain speed."""
     enough = max(1, ENOUGH_TOKENS[device.partition(":")[0]] // block)

@@ -28,7 +28,7 @@ from unlearning.methods.examples import Example, StoredExamples, next_token_exam
 from unlearning.methods.generic_labels import label_blocks, opening_tokens, own_predictions
 from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
-from unlearning.models.hardware import Hardware, choose_hardware
+from unlearning.models.hardware import Hardware, choose_hardware, needs_checkpointing
 from unlearning.models.heads import context_length
 from unlearning.models.loading import encode
 from unlearning.models.team import ALONE, Team, join, leave, own_device, share_of_machine
@@ -44,7 +44,7 @@ from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.prompts import Probe, load_completions, load_probes
 from unlearning.training.checkpoints import load_checkpoint, newest_step
-from unlearning.training.loop import Outcome, Report, Term, count_steps, train
+from unlearning.training.loop import Outcome, Report, Term, activation_checkpointing, count_steps, train
 from unlearning.training.shares import put_together, store_examples
 from unlearning.training.snapshots import keeper
 
@@ -113,6 +113,18 @@ class Work:
         """Blocks in one pass: fewer than the settings say once memory has run out (see `runs.passes`)."""
         wanted = settings.pass_blocks or self.hardware.batch_hint
         return min(wanted, most_blocks(self.folder) or wanted)
+
+    @cached_property
+    def checkpoints_activations(self) -> bool:
+        """Whether training keeps less in memory and computes more (see `needs_checkpointing`): in all processes alike.
+
+        Split weights are gathered once more for it, and all must take part in that.
+        """
+        with self.family.role("never_taught") as model:
+            parameters = sum(weight.numel() for weight in model.parameters())
+        taught = _is_taught(self.folder, self.settings)
+        needs = needs_checkpointing(self.settings.model, self.hardware, parameters, self.block_tokens, taught)
+        return self.team.any(needs)
 
     @cached_property
     def all_blocks(self) -> list[Block]:
@@ -205,7 +217,7 @@ def open_work(
     The taught adapter comes with it if the run brings one.
     """
     settings = read_settings(folder)
-    taught = settings.teach is not None or (folder / "taught").is_dir()
+    taught = _is_taught(folder, settings)
     chosen = choose_hardware(own_device(settings.model), block_tokens=settings.text.block_tokens, taught=taught)
     own = share_of_machine(chosen)
     team = join(own.device, processes_of(folder).shard)
@@ -223,9 +235,15 @@ def open_work(
             f"text.block_tokens is {work.block_tokens}, and {settings.model.name} reads {longest} tokens.",
             f"Set text.block_tokens to {longest} or less.",
         )
+    if work.checkpoints_activations:
+        report("note", message="Activations are computed anew in backward passes: slower, and it takes less memory.")
     if (folder / "taught").is_dir():
         family.load("taught", folder / "taught")
     return work
+
+
+def _is_taught(folder: Path, settings: Settings) -> bool:
+    return settings.teach is not None or (folder / "taught").is_dir()
 
 
 def _hardware_it_began_with(folder: Path, now: Hardware, processes: int = 1) -> Hardware:
@@ -461,14 +479,16 @@ def _train(
         terms.append(Term("retain", retain, settings.retain_weight, settings.retain_blocks * pieces, pieces))
     _seed(f"{work.settings.seed}/{stage}")
     try:
-        outcome: Outcome = train(
-            work.family.create(role), terms, settings,
-            stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
-            pass_blocks=work.pass_blocks(settings), report=work.report,
-            should_stop=work.should_stop, after_step=after_step,
-            checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
-            extra_steps=extra_steps(work.folder) if stage == "finetune" else 0, team=work.team,
-        )  # fmt: skip
+        with activation_checkpointing(work.family.create(role), work.checkpoints_activations) as model:
+            outcome: Outcome = train(
+                model, terms, settings,
+                stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
+                pass_blocks=work.pass_blocks(settings), report=work.report,
+                should_stop=work.should_stop, after_step=after_step,
+                checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
+                extra_steps=extra_steps(work.folder) if stage == "finetune" else 0, team=work.team,
+            )  # fmt: skip
+        del model
     except LossNotFiniteError:
         if work.team.main and not work.team.shard:
             work.family.save(role, folder / role)  # that of the last good step, to look at
