@@ -14,6 +14,7 @@ import torch
 
 from unlearning.config import ModelSettings
 from unlearning.errors import SettingsError
+from unlearning.models import hardware as hardware_module
 from unlearning.models import limits
 from unlearning.models.catalogue import CATALOGUE
 from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed, needs_checkpointing
@@ -169,6 +170,14 @@ def test_a_larger_model_gets_a_smaller_batch():
     assert small.batch_hint == 4
     assert huge.batch_hint == 1
     assert "may run out" in huge.reasons["batch_hint"]
+
+
+def test_one_block_that_takes_most_of_the_memory_is_not_said_to_leave_a_third(monkeypatch):
+    need = memory_needed(10**9, "float32", 256, full=True)
+    monkeypatch.setattr(hardware_module, "_free_memory", lambda device: (need + 1, "Said."))
+    chosen = choose_hardware(settings(device="cpu", dtype="float32", mode="full"), parameters=10**9)
+    assert chosen.reasons["batch_hint"].startswith("The least there is") and chosen.batch_hint == 1
+    assert "may run out" not in chosen.reasons["batch_hint"]
 
 
 def test_the_model_in_the_settings_is_looked_up():

@@ -147,8 +147,9 @@ def _batch(memory: int, parameters: int, dtype: str, device: str, block: int, **
     model = f"a model of {parameters / 1e6:,.0f} M parameters"
     if batch == enough:
         return batch, f"More would not be faster here; {model} needs about {need:.1f} GB with it."
-    if need > memory / 1e9:
-        return batch, f"The least there is, and {model} needs about {need:.1f} GB with it: memory may run out."
+    if need > memory / 1e9 * 2 / 3:
+        short = ": memory may run out" if need > memory / 1e9 else ""
+        return batch, f"The least there is, and {model} needs about {need:.1f} GB with it{short}."
     return batch, f"What fits in two thirds of the free memory: {model} needs about {need:.1f} GB with it."
 
 
