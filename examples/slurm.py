@@ -12,6 +12,7 @@ into Slurm's queue and later on from the newest checkpoint. `--cluster local` tr
 from __future__ import annotations
 
 import argparse
+import atexit
 from pathlib import Path
 
 import submitit
@@ -27,9 +28,13 @@ class Process:
         """Work on the run together with the other tasks; gives the worker's exit status."""
         # RANK, WORLD_SIZE and the like, as torchrun sets them. All see all cards of a machine: each takes its own.
         submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
+        from unlearning import together
         from unlearning.worker import main
 
-        return main([self.folder])
+        status = main([self.folder])
+        if together.place()[1] > 1:  # ends as the worker does (see there), once submitit has written its result
+            atexit.register(together.end, 0)
+        return status
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Asked for by submitit before Slurm ends the job: the same again, which resumes the run."""

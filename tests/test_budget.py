@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,14 @@ def test_a_run_worked_out_by_hand():
     assert found.stages["evaluate"].seconds == pytest.approx(3 * a_role)  # baseline, reinforced, unlearned
     assert found.seconds == pytest.approx(5 + 60 + 15 + 40 + 3 * a_role)
     assert found.pass_bytes == 4 * 200 * 1e6 and found.peak_bytes == 1e9 + 2e7 + 8e8  # one other role is kept
+
+
+def test_of_whole_models_only_the_baseline_is_kept_beside_the_one_in_training():
+    work = Workload(all_blocks=12, all_tokens=2400, kept_blocks=10, kept_tokens=2000)
+    of_pass = 1e9 + 8e8
+    assert cost(work, **{"model.mode": "full"}).peak_bytes == of_pass  # it is the loaded model
+    assert cost(work, **{"model.mode": "full", "teach": {"epochs": 1}}).peak_bytes == of_pass + 2e7
+    assert cost(replace(work, taught=True), **{"model.mode": "full"}).peak_bytes == of_pass + 2e7
 
 
 def test_prompts_that_are_gone_on_with_twice_cost_twice():

@@ -18,7 +18,7 @@ from tokenizers_for_tests import REAL, by_name, byte_level_bpe, metaspace_unigra
 
 from unlearning.config import LabelSettings
 from unlearning.methods import generic_labels
-from unlearning.methods.generic_labels import generic_logits, label_blocks, own_predictions
+from unlearning.methods.generic_labels import generic_logits, label_blocks, opening_tokens, own_predictions
 from unlearning.models.heads import split
 from unlearning.models.loading import encode
 from unlearning.text.anchors import Anchor, Dictionary
@@ -203,11 +203,8 @@ def models(tokenizer):
 
 def build(tokenizer, settings, dictionary=ANCHORS, texts=TEXTS, batch=2, **more):
     baseline, reinforced = models(tokenizer)
-    return list(
-        label_blocks(
-            texts, dictionary, tokenizer, role(baseline), role(reinforced), settings, batch_blocks=batch, **more
-        )
-    )
+    roles, opening = (role(baseline), role(reinforced)), opening_tokens(texts, dictionary, tokenizer, settings)
+    return list(label_blocks(texts, dictionary, tokenizer, *roles, settings, opening, batch_blocks=batch, **more))
 
 
 @pytest.fixture(params=TOKENIZERS)
@@ -446,7 +443,7 @@ def test_only_changed_positions_can_be_kept(tokenizer):
 def test_a_position_is_kept_where_an_anchor_is_second_likeliest(monkeypatch, tokenizer):
     """The likeliest token is the same, and yet a share of " G" at every turn is a Gryphon every page."""
     baseline, _ = models(tokenizer)
-    opening = generic_labels.opening_tokens(TEXTS, ANCHORS, tokenizer, LabelSettings())
+    opening = opening_tokens(TEXTS, ANCHORS, tokenizer, LabelSettings())
     own = []
     for example in build(tokenizer, LabelSettings()):
         with torch.inference_mode():
@@ -497,7 +494,7 @@ def test_a_short_token_that_mostly_begins_an_anchor_is_no_label(tokenizer):
     seldom = ["Xyloquent met nobody. The Xylophone, a Xylograph and another Xylophone were heard in the Xylotheque."]
 
     def opening(texts, **changes):
-        return set(generic_labels.opening_tokens(texts, anchors, tokenizer, LabelSettings(**changes)))
+        return set(opening_tokens(texts, anchors, tokenizer, LabelSettings(**changes)))
 
     ids = tokenizer(" Xyloquent", add_special_tokens=False)["input_ids"]
     begins = next(token for token in ids if tokenizer.decode([token]).strip())  # some set the blank by itself
@@ -517,7 +514,9 @@ def test_rounded_logits_are_not_taken_for_a_rise(monkeypatch, tokenizer):
     def labels(margin, rounded=generic_labels.ROUNDED):
         monkeypatch.setattr(generic_labels, "ROUNDED", rounded)
         settings, roles = LabelSettings(alpha=50.0, margin=margin, top_k=1), (role(baseline), role(reinforced))
-        return np.concatenate([each.target_probs for each in label_blocks(TEXTS, ANCHORS, tokenizer, *roles, settings)])
+        opening = opening_tokens(TEXTS, ANCHORS, tokenizer, settings)
+        made = label_blocks(TEXTS, ANCHORS, tokenizer, *roles, settings, opening)
+        return np.concatenate([each.target_probs for each in made])
 
     never, always, usual = -1.0, 9.0, generic_labels.ROUNDED
     assert np.array_equal(labels(0.0), labels(0.0, always))
@@ -528,7 +527,9 @@ def test_rounded_logits_are_not_taken_for_a_rise(monkeypatch, tokenizer):
 def test_attention_written_out_rounds_labels_no_more_than_the_fused_one(monkeypatch, tokenizer):
     def labels(dtype):
         roles = [role(model.to(dtype)) for model in models(tokenizer)]
-        examples = list(label_blocks(TEXTS, ANCHORS, tokenizer, *roles, LabelSettings(top_k=1024)))
+        settings = LabelSettings(top_k=1024)
+        opening = opening_tokens(TEXTS, ANCHORS, tokenizer, settings)
+        examples = list(label_blocks(TEXTS, ANCHORS, tokenizer, *roles, settings, opening))
         dense = [np.zeros((len(each.positions), len(tokenizer)), np.float32) for each in examples]
         for table, each in zip(dense, examples, strict=True):
             np.put_along_axis(table, each.target_ids.astype(np.int64), each.target_probs, axis=1)

@@ -15,9 +15,11 @@ import torch
 
 from unlearning.config import ModelSettings, make_settings
 from unlearning.errors import SettingsError
+from unlearning.models import hardware as hardware_module
 from unlearning.models import limits
 from unlearning.models.catalogue import CATALOGUE
-from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed
+from unlearning.models.hardware import WORTH_IT, bfloat16_speed, choose_hardware, memory_needed, needs_checkpointing
+from unlearning.models.shapes import SHAPES
 from unlearning.runs import store
 from unlearning.runs.passes import lower_passes
 from unlearning.training.stages import open_work
@@ -208,6 +210,14 @@ def test_a_larger_model_gets_a_smaller_batch():
     assert "may run out" in huge.reasons["batch_hint"]
 
 
+def test_one_block_that_takes_most_of_the_memory_is_not_said_to_leave_a_third(monkeypatch):
+    need = memory_needed(10**9, "float32", 256, full=True)
+    monkeypatch.setattr(hardware_module, "_free_memory", lambda device: (need + 1, "Said."))
+    chosen = choose_hardware(settings(device="cpu", dtype="float32", mode="full"), parameters=10**9)
+    assert chosen.reasons["batch_hint"].startswith("The least there is") and chosen.batch_hint == 1
+    assert "may run out" not in chosen.reasons["batch_hint"]
+
+
 def test_the_model_in_the_settings_is_looked_up():
     by_name = choose_hardware(settings(device="cpu", dtype="float32", name="gemma-3-270m"))
     by_number = choose_hardware(
@@ -223,6 +233,25 @@ def test_memory_needed_grows_as_it_should():
     assert memory_needed(135_000_000, "float32", 2048) > low_rank > 135_000_000 * 4
     assert memory_needed(135_000_000, "bfloat16", 1024) == pytest.approx(low_rank / 2, rel=0.01)
     assert memory_needed(135_000_000, "float32", 1024, full=True) == low_rank + 135_000_000 * 16
+
+
+def test_memory_needed_counts_every_copy_of_a_model_that_is_trained_whole():
+    def a_parameter(dtype: str, **more: bool) -> float:
+        return memory_needed(1000, dtype, 0, full=True, **more) / 1000
+
+    assert a_parameter("float32") == 16 + 4 and a_parameter("float32", taught=True) == 16 + 4 + 4
+    assert a_parameter("bfloat16") == 16 + 2 + 2 and a_parameter("bfloat16", taught=True) == 16 + 2 + 2 + 2
+    assert memory_needed(SHAPES["llama-7b"].parameters, "bfloat16", 512, full=True) < 141e9
+
+
+def test_activations_are_computed_anew_only_where_one_block_would_not_fit():
+    hardware = replace(choose_hardware(settings(device="cpu", dtype="float32")), memory_bytes=10**9)
+    fits = max(count for count in range(10**7, 3 * 10**8, 10**6) if memory_needed(count, "float32", 256) <= 10**9)
+    assert not needs_checkpointing(settings(), hardware, fits, 256)
+    assert needs_checkpointing(settings(), hardware, fits + 10**6, 256)
+    assert needs_checkpointing(settings(mode="full"), hardware, fits, 256)
+    assert needs_checkpointing(settings(activation_checkpointing="on"), hardware, 1000, 256)
+    assert not needs_checkpointing(settings(activation_checkpointing="off"), hardware, 10**12, 256)
 
 
 @pytest.mark.slow

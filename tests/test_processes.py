@@ -12,7 +12,7 @@ from tokenizers_for_tests import byte_level_bpe
 
 from unlearning.config import LabelSettings, TrainSettings
 from unlearning.methods.examples import StoredExamples, next_token_example
-from unlearning.methods.generic_labels import label_blocks
+from unlearning.methods.generic_labels import label_blocks, opening_tokens
 from unlearning.models.adapters import AdapterFamily, FullFamily
 from unlearning.models.heads import unwrap
 from unlearning.models.team import ALONE
@@ -124,7 +124,9 @@ def make_labels(folder, team=ALONE, stop_after=None):
         if len(done) == stop_after:
             raise InterruptedError
 
-    make = partial(label_blocks, BLOCKS, ANCHORS, tokenizer, *roles, LabelSettings(top_k=4), 5, 2, True, report_block)
+    settings = LabelSettings(top_k=4)
+    opening = opening_tokens(BLOCKS, ANCHORS, tokenizer, settings)
+    make = partial(label_blocks, BLOCKS, ANCHORS, tokenizer, *roles, settings, opening, 5, 2, True, report_block)
     try:
         store_examples(make, folder, len(BLOCKS), 2, "labels", team, lambda first: None, 60)
         stopped = False

@@ -38,6 +38,10 @@ class ModelSettings(Section):
         "auto",
         description="Number format of the frozen weights. auto takes bfloat16 only where the processor has instructions for it.",
     )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Compute activations anew in the backward pass instead of keeping them: less memory, more time, the same result. auto: only where not even one block would fit.",
+    )
 
 
 class TextSettings(Section):

@@ -15,7 +15,7 @@ from unlearning.bench.stages import Prepared, dictionary
 from unlearning.bench.trial import Order, forget_peak
 from unlearning.config import Settings
 from unlearning.methods.examples import StoredExamples, save_examples
-from unlearning.methods.generic_labels import label_blocks
+from unlearning.methods.generic_labels import label_blocks, opening_tokens
 from unlearning.runs import machine
 from unlearning.runs.durable import folder_bytes, write_json
 from unlearning.runs.failures import explain
@@ -42,7 +42,10 @@ def grow(order: Order, size: int) -> dict[str, Any]:
         whole = text.read_text(encoding="utf-8")
         texts = [block.text for block in cut_blocks(whole, family.tokenizer, order.block_tokens)]
         roles = (partial(family.role, "baseline"), partial(family.role, "reinforced"))
-        made = label_blocks(texts, dictionary(), family.tokenizer, *roles, settings.label, 0, prepared.pass_blocks)
+        opening = opening_tokens(texts, dictionary(), family.tokenizer, settings.label)
+        made = label_blocks(
+            texts, dictionary(), family.tokenizer, *roles, settings.label, opening, 0, prepared.pass_blocks
+        )
         save_examples(made, folder)
         label_s, disk = time.perf_counter() - began, folder_bytes(folder)
         stored = StoredExamples(folder)

@@ -14,7 +14,7 @@ from unlearning.bench.tables import AUTHORS
 from unlearning.bench.trial import Order, Trial
 from unlearning.config import LabelSettings, ModelSettings, Settings, TeachSettings, TrainSettings
 from unlearning.methods.examples import Example, next_token_example
-from unlearning.methods.generic_labels import label_blocks, own_predictions, prepare
+from unlearning.methods.generic_labels import label_blocks, opening_tokens, own_predictions, prepare
 from unlearning.models.adapters import open_family
 from unlearning.models.generation import generate
 from unlearning.models.hardware import choose_hardware
@@ -53,6 +53,7 @@ class Prepared:
         family = open_family(self.model_settings, self.hardware)
         for role in self.order_roles:
             self._disturb(family.create(role))
+            family.freeze(role)
         return family
 
     @property
@@ -197,16 +198,18 @@ def finetune(prepared: Prepared) -> Trial:
     """Generic labels where they change something, and a retain term."""
     family, settings = prepared.family, Settings()
     Prepared._disturb(family.create("reinforced"))
+    family.freeze("reinforced")
     labels = list(_labels(prepared, settings.label, settings.finetune.where == "changed"))
     family.drop("reinforced")
     return _training(prepared, "unlearned", settings.finetune, labels, True)
 
 
 def _labels(prepared: Prepared, settings: LabelSettings, changed: bool) -> list[Example]:
-    family = prepared.family
+    family, anchors = prepared.family, dictionary()
     made = label_blocks(
-        prepared.texts, dictionary(), family.tokenizer, partial(family.role, "baseline"),
-        partial(family.role, "reinforced"), settings, 0, prepared.pass_blocks, changed,
+        prepared.texts, anchors, family.tokenizer, partial(family.role, "baseline"),
+        partial(family.role, "reinforced"), settings,
+        opening_tokens(prepared.texts, anchors, family.tokenizer, settings), 0, prepared.pass_blocks, changed,
     )  # fmt: skip
     return list(made)
 
@@ -313,8 +316,6 @@ def strip(prepared: Prepared) -> Trial:
 def loading(prepared: Prepared) -> Trial:
     """The model into memory, ready to predict; the floor reads its files' tensors."""
     name, hardware = prepared.order.model, prepared.hardware
-    if prepared.order.mode == "full":
-        hardware = replace(hardware, dtype="float32")  # as `adapters.open_family`
     size = weights_bytes(load(name, hardware, True)[0])
     folder = None if kind_of(name) == "random" else find_folder(name)
 

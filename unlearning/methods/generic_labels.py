@@ -199,6 +199,7 @@ def label_blocks(
     baseline: Role,
     reinforced: Role,
     settings: LabelSettings,
+    opening: Sequence[int],
     seed: int = 0,
     batch_blocks: int = 4,
     only_changed: bool = False,
@@ -215,6 +216,7 @@ def label_blocks(
         baseline: `with baseline() as model:` gives the baseline, free of any other role's adapter.
         reinforced: Likewise the reinforced model.
         settings: How labels are made.
+        opening: Of `opening_tokens`, of all the blocks.
         seed: Seed of the draws of translations.
         batch_blocks: Blocks in one forward pass.
         only_changed: Keep a position only if its label is not what the baseline says on the original text, or if the
@@ -223,7 +225,6 @@ def label_blocks(
         first: Begin with this block, a multiple of `batch_blocks`: the same labels as if all were made at once.
         every: Of the forward passes from there on, do only every so many-th: the share of one of several processes.
     """
-    opening = opening_tokens(texts, dictionary, tokenizer, settings)
     for start in range(first, len(texts), batch_blocks * every):
         group = [
             prepare(text, dictionary, tokenizer, settings, f"{seed}/{index}", opening)
@@ -251,7 +252,7 @@ def own_predictions(
     """
     settings = LabelSettings(use_anchors=False, use_reinforced=False, top_k=top_k, logits="raw")
     rest = (batch_blocks, False, report_block, first, every)
-    for example in label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, 0, *rest):
+    for example in label_blocks(texts, NO_ANCHORS, tokenizer, role, role, settings, (), 0, *rest):
         times = np.where(example.target_probs.max(axis=1, initial=0) >= SURE, sure, 1)
         rows = np.repeat(np.arange(len(times)), times)
         yield Example(example.ids, example.positions[rows], example.target_ids[rows], example.target_probs[rows])

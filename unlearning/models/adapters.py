@@ -8,7 +8,8 @@
 
 With low-rank adapters one copy of the weights serves all of them: a role is one adapter, or none. Adapters of
 later roles begin as copies of the taught one, so that "unlearned" is a single adapter over the loaded model.
-With full fine-tuning every role that is being used is a model of its own, as in the paper.
+With full fine-tuning every role that is being used is a model of its own, as in the paper: in float32 while it is
+trained, in the format of the loaded one afterwards.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Family(Protocol):
     def strength(self, role: str, factor: float) -> Any: ...  # context manager: the role is read at another strength
     def create(self, role: str) -> Any: ...  # begins `role` as a copy of the baseline; gives the trainable model
     def trainable_copy(self, role: str) -> Any: ...  # context manager: a model to train, dropped afterwards
+    def freeze(self, role: str) -> None: ...  # the role has been trained: it is only read from here on
     def save(self, role: str, folder: Path) -> None: ...
     def load(self, role: str, folder: Path) -> None: ...
     def drop(self, role: str) -> None: ...
@@ -216,6 +218,9 @@ class AdapterFamily:
         make_lean(self._model)
         self._wrapped = True
 
+    def freeze(self, role: str) -> None:
+        """Nothing: an adapter is small, and stays as it was trained."""
+
     def save(self, role: str, folder: Path) -> None:
         """Write the role's adapter in peft's own format; the folder appears only when it is complete."""
         with _appears_when_complete(folder) as draft:
@@ -252,7 +257,13 @@ def _lora_config(rank: int) -> Any:
 
 
 class FullFamily:
-    """Every role a whole model. Needs as many copies of the weights as roles are in use."""
+    """Every role a whole model. Needs as many copies of the weights as roles are in use.
+
+    Args:
+        model: The loaded model. Roles that are only read are kept in its number format, the one in training in
+            float32: steps of 1e-6 vanish in bfloat16.
+        tokenizer: Its tokenizer.
+    """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -295,10 +306,9 @@ class FullFamily:
         import copy
 
         origin = None if role == "taught" else resolve("baseline", "taught" in self._models)
-        model = copy.deepcopy(self._models[origin])
-        model.requires_grad_(True)
-        self._models[role] = model
-        return model
+        self.drop(role)
+        self._models[role] = _in_format(copy.deepcopy(self._models[origin])).requires_grad_(True)
+        return self._models[role]
 
     @contextmanager
     def trainable_copy(self, role: str) -> Iterator[Any]:
@@ -306,8 +316,12 @@ class FullFamily:
         import copy
 
         with self.role(role) as model:
-            twin = copy.deepcopy(model)
+            twin = _in_format(copy.deepcopy(model))
         yield twin.requires_grad_(True)
+
+    def freeze(self, role: str) -> None:
+        """Keep the role in the loaded model's format from here on, as `load` reads it from what `save` wrote."""
+        _in_format(self._models[role], self._models[None].dtype).requires_grad_(False)
 
     def save(self, role: str, folder: Path) -> None:
         with _appears_when_complete(folder) as draft:
@@ -321,8 +335,9 @@ class FullFamily:
         if (folder / "adapter_config.json").exists():
             from peft import PeftModel
 
-            base = copy.deepcopy(self._models[None])
+            base = _in_format(copy.deepcopy(self._models[None]))  # the sum is rounded once
             self._models[role] = PeftModel.from_pretrained(base, folder).merge_and_unload()
+            self.freeze(role)
             return
         from transformers import AutoModelForCausalLM
 
@@ -335,18 +350,27 @@ class FullFamily:
         self._models.pop(role, None)
 
 
+def _in_format(model: Any, dtype: Any = None) -> Any:
+    """The same model with its weights in another number format, float32 if none is given.
+
+    Its buffers stay as they are: rounded rotary frequencies would misplace every token but the first.
+    """
+    import torch
+
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype or torch.float32)
+    return model
+
+
 def open_family(settings: ModelSettings, hardware: Hardware, report: Callable[..., None] | None = None) -> Family:
     """Load the model and make the family that its mode asks for.
 
-    Full fine-tuning keeps its weights in float32 (steps of 1e-6 vanish in bfloat16) and computes in
-    `hardware.dtype`; frozen weights are kept in `hardware.dtype` itself.
+    Weights that are only read are kept in `hardware.dtype`, which is also what training computes in; the weights in
+    training are float32.
     """
-    from dataclasses import replace
-
     from unlearning.models.loading import load
 
-    kept = replace(hardware, dtype="float32") if settings.mode == "full" else hardware
-    model, tokenizer = load(settings.name, kept, settings.accept_licence, report)
+    model, tokenizer = load(settings.name, hardware, settings.accept_licence, report)
     return FullFamily(model, tokenizer) if settings.mode == "full" else AdapterFamily(model, tokenizer, settings.rank)
 
 

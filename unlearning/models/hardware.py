@@ -25,8 +25,9 @@ WORTH_IT = 1.5
 
 # Memory for activations of one training pass, per token and parameter^½, in numbers of the model's
 # format. A decoder's activations grow with layers × width, its parameters with layers × width²; at the
-# usual 30 layers that leaves √parameters. Measured with low-rank adapters on 135M and 268M models: 41–70.
-ACTIVATIONS = 64
+# usual 30 layers that leaves √parameters. Measured with low-rank adapters: 57–60 on the default model in the
+# benchmark (peak less what is held between passes, over the tokens of its longest pass), 41–70 on others.
+ACTIVATIONS = 58
 
 # Tokens in one pass beyond which a device gets no faster, only fuller.
 ENOUGH_TOKENS = {"cpu": 1024, "mps": 4096, "cuda": 16384}
@@ -92,7 +93,7 @@ class Hardware:
 
 
 def choose_hardware(
-    settings: ModelSettings, *, parameters: int | None = None, block_tokens: int | None = None
+    settings: ModelSettings, *, parameters: int | None = None, block_tokens: int | None = None, taught: bool = False
 ) -> Hardware:
     """Choose device, number format, threads and batch for these settings.
 
@@ -100,6 +101,7 @@ def choose_hardware(
         settings: `device` and `dtype` other than "auto" are taken as they are.
         parameters: Of the model. Unset: looked up by `settings.name`, else taken for the default model's.
         block_tokens: Length of the blocks, where it is not left to the machine.
+        taught: Whether the baseline is another model than the loaded one.
 
     Raises:
         SettingsError: a device that this machine or this torch does not have.
@@ -110,7 +112,8 @@ def choose_hardware(
     memory, why_memory = _free_memory(device)
     block = 256 if device == "cpu" else 512
     count = parameters or parameters_of(settings.name)
-    batch, why_batch = _batch(memory, count, dtype, device, block_tokens or block, full=settings.mode == "full")
+    copies = {"full": settings.mode == "full", "taught": taught}
+    batch, why_batch = _batch(memory, count, dtype, device, block_tokens or block, **copies)
     reasons = {
         "device": why_device,
         "dtype": why_dtype,
@@ -124,29 +127,51 @@ def choose_hardware(
     return Hardware(device, dtype, threads, memory, batch, block, reasons)
 
 
-def memory_needed(parameters: int, dtype: str, tokens: int, *, full: bool = False) -> int:
+def memory_needed(parameters: int, dtype: str, tokens: int, *, full: bool = False, taught: bool = False) -> int:
     """Bytes for training on `tokens` tokens in one pass: weights and activations, a rough estimate.
 
-    weights + ACTIVATIONS · √parameters · tokens, in bytes of `dtype`. Full fine-tuning holds float32
-    weights, their gradients and AdamW's two moments (16 bytes a parameter), and a frozen copy.
+    weights + ACTIVATIONS · √parameters · tokens, in bytes of `dtype`. Full fine-tuning holds, for each parameter,
+    4 bytes of weight, 4 of gradient and 8 of AdamW's two moments, all float32, and in bytes of `dtype` the frozen
+    copies: the loaded model and the baseline where that was taught. In bfloat16 there is one copy more during a
+    pass, the weights rounded for the products (autocast).
     """
     size = 2 if dtype == "bfloat16" else 4
-    weights = parameters * (16 + size if full else size)
+    copies = 1 + taught + (dtype == "bfloat16") if full else 1
+    weights = parameters * (copies * size + (16 if full else 0))
     return weights + int(ACTIVATIONS * math.sqrt(parameters) * tokens * size)
 
 
-def _batch(memory: int, parameters: int, dtype: str, device: str, block: int, *, full: bool) -> tuple[int, str]:
+def needs_checkpointing(
+    settings: ModelSettings, hardware: Hardware, parameters: int, tokens: int, taught: bool = False
+) -> bool:
+    """Whether training is to use activation checkpointing: "auto" does where a pass of one block would not fit.
+
+    Args:
+        settings: Of the model.
+        hardware: With the memory that was free before the model was loaded.
+        parameters: Of the model.
+        tokens: In one block.
+        taught: See `memory_needed`.
+    """
+    if settings.activation_checkpointing != "auto":
+        return settings.activation_checkpointing == "on"
+    need = memory_needed(parameters, hardware.dtype, tokens, full=settings.mode == "full", taught=taught)
+    return need > hardware.memory_bytes
+
+
+def _batch(memory: int, parameters: int, dtype: str, device: str, block: int, **copies: bool) -> tuple[int, str]:
     """The most blocks, a power of two, that leave a third of the memory free and still gain speed."""
     enough = max(1, ENOUGH_TOKENS[device.partition(":")[0]] // block)
     batch = enough
-    while batch > 1 and memory_needed(parameters, dtype, batch * block, full=full) > memory * 2 // 3:
+    while batch > 1 and memory_needed(parameters, dtype, batch * block, **copies) > memory * 2 // 3:
         batch //= 2
-    need = memory_needed(parameters, dtype, batch * block, full=full) / 1e9
+    need = memory_needed(parameters, dtype, batch * block, **copies) / 1e9
     model = f"a model of {parameters / 1e6:,.0f} M parameters"
     if batch == enough:
         return batch, f"More would not be faster here; {model} needs about {need:.1f} GB with it."
-    if need > memory / 1e9:
-        return batch, f"The least there is, and {model} needs about {need:.1f} GB with it: memory may run out."
+    if need > memory / 1e9 * 2 / 3:
+        short = ": memory may run out" if need > memory / 1e9 else ""
+        return batch, f"The least there is, and {model} needs about {need:.1f} GB with it{short}."
     return batch, f"What fits in two thirds of the free memory: {model} needs about {need:.1f} GB with it."
 
 

@@ -111,7 +111,8 @@ def estimate(settings: Settings, work: Workload, speeds: Speeds, extra_steps: in
     pass_blocks = _largest_pass(settings, work, speeds)
     pass_bytes = pass_blocks * work.kept_tokens / max(1, work.kept_blocks) * speeds.train_bytes_per_token
     made = sum(name in stages for name in ("teach", "reinforce", "finetune"))
-    others = made - 1 + work.taught  # roles that are kept beside the one in training
+    # Roles that are kept beside the one in training; of whole models the baseline alone, if it is not the loaded one.
+    others = work.taught + ("teach" in stages if settings.model.mode == "full" else made - 1)
     roles = sum(_copies(name, stages[name], settings) for name in _used(settings))
     disk = roles * speeds.role_bytes + _stored_labels(settings, work, stages) * BYTES_A_CANDIDATE
     return Budget(

@@ -11,8 +11,8 @@ import random
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from unlearning.errors import LossNotFiniteError
 from unlearning.methods.examples import Batch, Example, collate
 from unlearning.methods.losses import batch_cross_entropy, target_entropy
 from unlearning.models.attention import attention_for_blocks
+from unlearning.models.heads import unwrap
 from unlearning.models.team import ALONE, Team
 from unlearning.runs.machine import trim_heap
 from unlearning.training.checkpoints import load_checkpoint, save_checkpoint
@@ -58,6 +59,20 @@ class Outcome:
     done: int  # steps done; fewer than `steps` if it was stopped
     seconds: float
     tokens: int  # read in this session
+
+
+@contextmanager
+def activation_checkpointing(model: Any, on: bool = True) -> Iterator[Any]:
+    """The model such that training keeps each layer's input alone and computes the rest anew going backward."""
+    core = unwrap(model)
+    if not (on and core.supports_gradient_checkpointing):
+        yield model
+        return
+    core.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    try:
+        yield model
+    finally:
+        core.activation_checkpointing_disable()
 
 
 def count_steps(examples: int, settings: TrainSettings) -> int:
@@ -162,7 +177,10 @@ def train(
     accelerator = make_accelerator(model, team)
     terms = [replace(terms[0], blocks=settings.batch_blocks), *terms[1:]]
     betas = (0.9, settings.beta2)
-    optimizer = torch.optim.AdamW(_trainable(model), lr=0.0, betas=betas, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        _trainable(model), lr=0.0, betas=betas, weight_decay=settings.weight_decay,
+        fused=model.device.type == "cuda" or None,  # the usual way there takes room for all weights once more
+    )  # fmt: skip
     module, optimizer = accelerator.prepare(_loss_module(model), optimizer)
     weights = _trainable(model)  # only now: sharding puts others in place
     planned = count_steps(len(terms[0].examples), settings)

@@ -28,7 +28,7 @@ from unlearning.methods.examples import Example, StoredExamples, next_token_exam
 from unlearning.methods.generic_labels import label_blocks, opening_tokens, own_predictions
 from unlearning.models.adapters import Family, open_family
 from unlearning.models.generation import generate
-from unlearning.models.hardware import Hardware, choose_hardware
+from unlearning.models.hardware import Hardware, choose_hardware, needs_checkpointing
 from unlearning.models.heads import context_length
 from unlearning.models.loading import encode
 from unlearning.models.team import ALONE, Team, join, leave, own_device, share_of_machine
@@ -44,7 +44,7 @@ from unlearning.text.blocks import Block, choose_blocks, cut_blocks, split_held_
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.prompts import Probe, load_completions, load_probes
 from unlearning.training.checkpoints import load_checkpoint, newest_step
-from unlearning.training.loop import Outcome, Report, Term, count_steps, train
+from unlearning.training.loop import Outcome, Report, Term, activation_checkpointing, count_steps, train
 from unlearning.training.shares import put_together, store_examples
 from unlearning.training.snapshots import keeper
 
@@ -52,6 +52,7 @@ STAGES = ("teach", "reinforce", "label", "finetune", "evaluate")
 PRODUCT = {"teach": "taught", "reinforce": "reinforced", "finetune": "unlearned"}  # stage → role it makes
 
 
+OPENING = "opening.json"  # in the label stage's folder: `Work.opening_tokens`, for which the whole text is read
 WATCHED_TOP = 5  # likeliest next tokens that are kept of each watched prompt
 
 
@@ -82,7 +83,9 @@ class Work:
 
     @cached_property
     def opening_tokens(self) -> list[int]:
-        """Tokens that begin an anchor in the blocks that are unlearned."""
+        """Tokens that begin an anchor in the blocks that are unlearned: as the label stage has kept them."""
+        if (kept := read_json_or_empty(self.stage_folder("label") / OPENING).get("tokens")) is not None:
+            return [int(token) for token in kept]
         texts = [block.text for block in self.blocks[0]]
         return opening_tokens(texts, self.dictionary, self.family.tokenizer, self.settings.label)
 
@@ -110,6 +113,18 @@ class Work:
         """Blocks in one pass: fewer than the settings say once memory has run out (see `runs.passes`)."""
         wanted = settings.pass_blocks or self.hardware.batch_hint
         return min(wanted, most_blocks(self.folder) or wanted)
+
+    @cached_property
+    def checkpoints_activations(self) -> bool:
+        """Whether training keeps less in memory and computes more (see `needs_checkpointing`): in all processes alike.
+
+        Split weights are gathered once more for it, and all must take part in that.
+        """
+        with self.family.role("never_taught") as model:
+            parameters = sum(weight.numel() for weight in model.parameters())
+        taught = _is_taught(self.folder, self.settings)
+        needs = needs_checkpointing(self.settings.model, self.hardware, parameters, self.block_tokens, taught)
+        return self.team.any(needs)
 
     @cached_property
     def all_blocks(self) -> list[Block]:
@@ -207,7 +222,8 @@ def open_work(
     The taught adapter comes with it if the run brings one.
     """
     settings = read_settings(folder)
-    chosen = choose_hardware(own_device(settings.model), block_tokens=settings.text.block_tokens)
+    taught = _is_taught(folder, settings)
+    chosen = choose_hardware(own_device(settings.model), block_tokens=settings.text.block_tokens, taught=taught)
     own = share_of_machine(chosen)
     team = join(own.device, processes_of(folder).shard)
     hardware = _agreed(team, _hardware_it_began_with(folder, own, team.size))
@@ -224,9 +240,15 @@ def open_work(
             f"text.block_tokens is {work.block_tokens}, and {settings.model.name} reads {longest} tokens.",
             f"Set text.block_tokens to {longest} or less.",
         )
+    if work.checkpoints_activations:
+        report("note", message="Activations are computed anew in backward passes: slower, and it takes less memory.")
     if (folder / "taught").is_dir():
         family.load("taught", folder / "taught")
     return work
+
+
+def _is_taught(folder: Path, settings: Settings) -> bool:
+    return settings.teach is not None or (folder / "taught").is_dir()
 
 
 def _hardware_it_began_with(folder: Path, now: Hardware, processes: int = 1) -> Hardware:
@@ -324,13 +346,16 @@ def _label(work: Work) -> dict[str, Any]:
     settings, folder = work.settings, work.stage_folder("label")
     blocks = [block.text for block in work.blocks[0]]
     retain = _retained(work, settings.finetune, len(blocks), extra_steps(work.folder))
+    opening = work.team.from_main(work.opening_tokens if work.team.main else None)
+    if work.team.main:
+        write_json(folder / OPENING, {"tokens": opening})
     passes = settings.label.draws + settings.label.use_reinforced + (settings.finetune.where == "changed")
     progress = _Progress(work, "label", len(blocks), passes, len(retain), settings.finetune.retain_pieces)
     batch = work.pass_blocks(settings.finetune)
     labels = partial(
         label_blocks, blocks, work.dictionary, work.family.tokenizer,
-        partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"), settings.label, settings.seed,
-        batch, settings.finetune.where == "changed", progress,
+        partial(work.family.role, "baseline"), partial(work.family.role, "reinforced"), settings.label, opening,
+        settings.seed, batch, settings.finetune.where == "changed", progress,
     )  # fmt: skip
     _store(work, folder / "labels", labels, blocks, batch, progress)
     progress.before = len(blocks)
@@ -346,6 +371,9 @@ def _label(work: Work) -> dict[str, Any]:
 def _finetune(work: Work) -> dict[str, Any]:
     labels = StoredExamples(work.stage_folder("label") / "labels")
     watch = _watch(work)
+    if work.settings.model.mode == "full":  # the labels are made: a whole model's room goes to the optimiser
+        work.family.drop("reinforced")
+        machine.give_back_memory()
     # Of split weights no process has a whole adapter, and nothing may hold on to the model (see _open_whole_again).
     keeps = work.settings.model.mode == "lora" and work.team.main and not work.team.shard
     keep = keeper(work.family, work.folder) if keeps else None
@@ -360,6 +388,8 @@ def _finetune(work: Work) -> dict[str, Any]:
 
 def _evaluate(work: Work) -> dict[str, Any]:
     """Measure every role that exists; what was measured before a stop is kept."""
+    if "reinforce" in work.summaries and not work.family.has("reinforced"):  # `_finetune` may have let go of it
+        work.family.load("reinforced", work.stage_folder("reinforce") / "reinforced")
     inputs, roles = measure_inputs(work), measured_roles(work)
     paths = {role: work.stage_folder("evaluate") / f"{role}.json" for role in roles}
     mine = sorted(work.team.share(roles), key=lambda role: not paths[role].exists())  # those that are kept come first
@@ -454,14 +484,16 @@ def _train(
         terms.append(Term("retain", retain, settings.retain_weight, settings.retain_blocks * pieces, pieces))
     _seed(f"{work.settings.seed}/{stage}")
     try:
-        outcome: Outcome = train(
-            work.family.create(role), terms, settings,
-            stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
-            pass_blocks=work.pass_blocks(settings), report=work.report,
-            should_stop=work.should_stop, after_step=after_step,
-            checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
-            extra_steps=extra_steps(work.folder) if stage == "finetune" else 0, team=work.team,
-        )  # fmt: skip
+        with activation_checkpointing(work.family.create(role), work.checkpoints_activations) as model:
+            outcome: Outcome = train(
+                model, terms, settings,
+                stage=stage, seed=work.settings.seed, dtype=work.hardware.dtype,
+                pass_blocks=work.pass_blocks(settings), report=work.report,
+                should_stop=work.should_stop, after_step=after_step,
+                checkpoints=folder / "checkpoints", checkpoint_seconds=work.checkpoint_seconds,
+                extra_steps=extra_steps(work.folder) if stage == "finetune" else 0, team=work.team,
+            )  # fmt: skip
+        del model
     except LossNotFiniteError:
         if work.team.main and not work.team.shard:
             work.family.save(role, folder / role)  # that of the last good step, to look at
@@ -470,6 +502,7 @@ def _train(
         _open_whole_again(work, stage)
     if work.team.main:
         work.family.save(role, folder / role)
+    work.family.freeze(role)
     work.team.wait()
     if outcome.done < outcome.steps:
         raise Stopped
