@@ -58,10 +58,10 @@ def propose(
 
     check_writable(json_file)
     document = read_documents(text)
+    if llm and not llm_model:
+        raise SettingsError("--llm needs the name of a model there.", "Give one with --llm-model NAME.")
     say_words(document.title, document)
     if llm:
-        if not llm_model:
-            raise SettingsError("--llm needs the name of a model there.", "Give one with --llm-model NAME.")
         from unlearning.endpoint import Endpoint
         from unlearning.text.proposals_llm import propose_with_llm
 

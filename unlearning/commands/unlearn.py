@@ -99,10 +99,10 @@ def unlearn(
     own_probes = load_probes(probes) if probes else []
     document = chosen.document() if chosen and not text else read_documents(text or [])
     title = chosen.title if chosen and not text else document.title
-    say_words(title, document)
     if chosen is None and dictionary is None:
         dictionary = propose(document)
     fetch_model(settings)
+    say_words(title, document)
     completions: list[CompletionPrompt] = []
     if endpoint:
         known = dictionary or (chosen.dictionary() if chosen else Dictionary(()))
