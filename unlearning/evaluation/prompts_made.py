@@ -8,15 +8,14 @@ passage bears it out; `text.cloze` makes both without any model.
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from unlearning.endpoint import Endpoint, EndpointRefusedError, Report, ask
+from unlearning.endpoint import Endpoint, Report, ask
 from unlearning.errors import EndpointError
 from unlearning.evaluation.measure import spread
-from unlearning.evaluation.questions_made import AGAIN, FAILURES_IN_A_ROW, LITTLE
+from unlearning.evaluation.questions_made import AGAIN, LITTLE, ask_about_each
 from unlearning.text.anchors import Dictionary
 from unlearning.text.cloze import WORD, holds
 from unlearning.text.occurrences import normal
@@ -70,25 +69,12 @@ def make_prompts(
     """
     passages = spread(list(cut_passages(text, PASSAGE_WORDS)), max(1, -(-count // EACH)))
     each = min(MOST_EACH, -(-count // max(1, len(passages))))
-    found: list[Prompt] = []
     dropped: Counter[str] = Counter()
-    failures, start = 0, time.monotonic()
-    for number, passage in enumerate(passages, start=1):
-        try:
-            found += _ask_about(passage, each, dictionary, endpoint, dropped, report)
-            failures = 0
-        except EndpointRefusedError:
-            raise
-        except EndpointError as error:
-            failures += 1
-            if failures == FAILURES_IN_A_ROW or (number == len(passages) and not found):
-                raise
-            if report:
-                report("warning", message=f"Passage {number} of {len(passages)} is left out: {error.message}")
-        if report:
-            left = (time.monotonic() - start) / number * (len(passages) - number)
-            report("step", stage="prompts", step=number, steps=len(passages), seconds_left=round(left, 1))
-    found = _unlike(found, dropped)
+
+    def about(passage: str) -> list[Prompt]:
+        return _ask_about(passage, each, dictionary, endpoint, dropped, report)
+
+    found = _unlike(ask_about_each(passages, about, "prompts", report), dropped)
     if report and dropped:
         report("note", message=_told(dropped))
     if not found:

@@ -11,9 +11,9 @@ import json
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from unlearning.endpoint import Endpoint, EndpointRefusedError, Report, ask
 from unlearning.errors import EndpointError, PromptError
@@ -24,6 +24,7 @@ from unlearning.text.cloze import make_probes
 from unlearning.text.occurrences import find_occurrences
 from unlearning.text.proposals_llm import cut_passages
 
+Made = TypeVar("Made")
 OPTIONS = 4
 LEAST_EACH = 2  # questions of a passage
 PASSAGE_WORDS = 400
@@ -76,11 +77,32 @@ def make_questions(text: str, endpoint: Endpoint, count: int = 60, *, report: Re
     """
     passages = spread(list(cut_passages(text, PASSAGE_WORDS)), max(1, count // LEAST_EACH))
     each = -(-count // max(1, len(passages)))
-    found: list[Question] = []
+    found = ask_about_each(passages, lambda passage: _ask_about(passage, each, endpoint, report), "questions", report)
+    if not found:
+        raise EndpointError("The language model wrote no question that the text bears out.", "Name a more capable one.")
+    return balanced(list({question.question: question for question in found}.values())[:count])
+
+
+def ask_about_each(
+    passages: Sequence[str], ask_about: Callable[[str], list[Made]], stage: str, report: Report | None
+) -> list[Made]:
+    """What a language model makes of each passage, all in one list.
+
+    Args:
+        passages: To be asked about one after the other.
+        ask_about: Asks about one.
+        stage: As it is reported.
+        report: Told `step` (stage, step, steps, seconds_left) after each passage and `warning` for each left out.
+
+    Raises:
+        EndpointRefusedError: the endpoint wants another address, key or model.
+        EndpointError: too many passages in a row had no usable answer, or none had.
+    """
+    found: list[Made] = []
     failures, start = 0, time.monotonic()
     for number, passage in enumerate(passages, start=1):
         try:
-            found += _ask_about(passage, each, endpoint, report)
+            found += ask_about(passage)
             failures = 0
         except EndpointRefusedError:
             raise
@@ -92,10 +114,8 @@ def make_questions(text: str, endpoint: Endpoint, count: int = 60, *, report: Re
                 report("warning", message=f"Passage {number} of {len(passages)} is left out: {error.message}")
         if report:
             left = (time.monotonic() - start) / number * (len(passages) - number)
-            report("step", stage="questions", step=number, steps=len(passages), seconds_left=round(left, 1))
-    if not found:
-        raise EndpointError("The language model wrote no question that the text bears out.", "Name a more capable one.")
-    return balanced(list({question.question: question for question in found}.values())[:count])
+            report("step", stage=stage, step=number, steps=len(passages), seconds_left=round(left, 1))
+    return found
 
 
 def balanced(questions: Sequence[Question]) -> list[Question]:
